@@ -1,0 +1,95 @@
+/** Messages of the device actor `device/{product}/{device}`: what gateways, the API and it exchange. */
+import type { Json, Message } from "../../runtime/actor/behaviour.ts";
+
+/** Values by property name; flat, each value as the thing model allows. */
+export type Values = { readonly [property: string]: Json };
+
+/** Values of one moment. Without `at`, the time of acceptance counts. Epoch milliseconds. */
+export interface Sample {
+  readonly at?: number;
+  readonly values: Values;
+}
+
+export type DeviceMessage =
+  /** Reported properties, validated by the gateway against the thing model. */
+  | { readonly type: "properties"; readonly samples: readonly Sample[] }
+  | { readonly type: "event"; readonly event: string; readonly at?: number; readonly data: Json }
+  /**
+   * A connection was accepted. `session` is unique for ever: `{incarnation}.{n}`; `epoch` rises with
+   * every connection of the installation, so that a late close of an old one is recognised.
+   */
+  | {
+    readonly type: "connected";
+    readonly session: string;
+    readonly epoch: number;
+    readonly wire: "mqtt" | "http";
+    readonly remote?: string;
+  }
+  | { readonly type: "disconnected"; readonly session: string; readonly reason: string }
+  /** The connection can now receive desired properties: send what differs from reported. */
+  | { readonly type: "deliver"; readonly session: string }
+  /** The device asked for its shadow on this connection. */
+  | { readonly type: "shadowGet"; readonly session: string }
+  /** Asked by the API; answered by `ShadowReply`. `null` removes a desired property. */
+  | { readonly type: "desire"; readonly values: Values; readonly expectedVersion?: number }
+  /** The device was deleted: forget everything. */
+  | { readonly type: "removed" };
+
+/** To the device's connection, after the commit. The MQTT gateway maps them to topics. */
+export type DeviceDownlink =
+  /** → `properties/set` `{"version", "values"}`, QoS 1. */
+  | { readonly type: "propertySet"; readonly version: number; readonly values: Values }
+  /** → `shadow`, QoS 1. Only to the connection that asked. */
+  | { readonly type: "shadow"; readonly session: string; readonly shadow: ShadowView };
+
+export interface TimedValue {
+  readonly value: Json;
+  /** Epoch milliseconds. */
+  readonly at: number;
+}
+
+export interface ShadowView {
+  /** Rises with every change of desired. */
+  readonly version: number;
+  readonly desired: Readonly<Record<string, TimedValue>>;
+  readonly reported: Readonly<Record<string, TimedValue>>;
+}
+
+export type ShadowReply =
+  | { readonly ok: true; readonly shadow: ShadowView; readonly delta: Values }
+  | { readonly ok: false; readonly code: "stale_version"; readonly version: number }
+  | { readonly ok: false; readonly code: "state_full"; readonly message: string };
+
+/** Last values kept in the actor, desired properties, and the connection if there is one. */
+export interface DeviceState {
+  readonly reported: Readonly<Record<string, TimedValue>>;
+  readonly desired: Readonly<Record<string, TimedValue>>;
+  readonly version: number;
+  /** Present while connected. */
+  readonly link?: {
+    readonly session: string;
+    readonly epoch: number;
+    readonly wire: "mqtt" | "http";
+    readonly connectedAtMs: number;
+    readonly remote?: string;
+  };
+  /** Highest session epoch seen: a `connected` with a lower one is late and ignored. */
+  readonly epoch: number;
+  /** Last message or close of a connection. Absent: never seen. */
+  readonly lastSeenAtMs?: number;
+}
+
+/** Row of view `presence`, key `{product}/{device}`. */
+export interface PresenceRow {
+  readonly online: boolean;
+  /** Incarnation part of the session, for the sweep after a crash. */
+  readonly session: string | null;
+  readonly atMs: number;
+}
+
+export function deviceAddress(product: string, device: string): string {
+  return `device/${product}/${device}`;
+}
+
+/** Compile-time proof that every message is a `Message`. */
+export type _Check = DeviceMessage extends Message ? true : never;

@@ -1,0 +1,103 @@
+/**
+ * History: points by device and metric over time. One interface; memory and SQLite behind it,
+ * Elasticsearch later. Written by the reader "telemetry" only.
+ *
+ * A point's identity is (device, message, position in the message); two points of one device and
+ * metric at the same millisecond are both kept, in order of acceptance.
+ */
+import type { Json } from "../../runtime/actor/behaviour.ts";
+
+/** The values of one device at one moment, out of one message. */
+export interface StoredSample {
+  /** `{product}/{device}`. */
+  readonly device: string;
+  /** Epoch milliseconds. */
+  readonly atMs: number;
+  /** Partition and offset of the message (first identity, if it was replayed), and position in it. */
+  readonly partition: number;
+  readonly offset: number;
+  readonly position: number;
+  /** UTF-8 JSON object: metric → value. Decoded when it is compacted or read. */
+  readonly values: Uint8Array;
+}
+
+export interface SampleBatch {
+  readonly samples: readonly StoredSample[];
+  /** Reader cursor after these samples; stored in the same transaction. */
+  readonly cursor: number;
+}
+
+/** `[epoch ms, value]`. */
+export type Point = readonly [atMs: number, value: Json];
+
+export interface RangeQuery {
+  readonly device: string;
+  /** 1 to 32 metrics. */
+  readonly metrics: readonly string[];
+  /** Inclusive, epoch milliseconds. */
+  readonly fromMs: number;
+  /** Exclusive. */
+  readonly toMs: number;
+  /** Points of all metrics together, 1 to 100,000. */
+  readonly limit: number;
+  /** Opaque, from the page before. */
+  readonly cursor?: string;
+}
+
+export interface RangePage {
+  readonly series: Readonly<Record<string, readonly Point[]>>;
+  readonly nextCursor: string | null;
+}
+
+export type Aggregate = "avg" | "min" | "max" | "count" | "first" | "last";
+
+export interface BucketQuery {
+  readonly device: string;
+  readonly metrics: readonly string[];
+  readonly fromMs: number;
+  readonly toMs: number;
+  /** Buckets start at multiples of this; at most 10,000 buckets in the range. */
+  readonly bucketMs: number;
+  /** `avg`, `min`, `max` look at numbers only; a bucket without any has none of them. */
+  readonly aggregates: readonly Aggregate[];
+}
+
+export type Bucket = { readonly at: number } & { readonly [A in Aggregate]?: Json };
+
+export interface ThinQuery {
+  readonly device: string;
+  readonly metrics: readonly string[];
+  readonly fromMs: number;
+  readonly toMs: number;
+  /** Largest-Triangle-Three-Buckets to this many points, 3 to 10,000. Numbers only. */
+  readonly points: number;
+}
+
+export interface StoreFigures {
+  readonly cursor: number;
+  readonly hotRows: number;
+  readonly chunks: number;
+  readonly chunkPoints: number;
+  readonly chunkBytes: number;
+  readonly compactions: number;
+}
+
+export interface TelemetryStore extends AsyncDisposable {
+  /** Cursor of the last batch that is durable. 0 in a new store. */
+  readonly cursor: number;
+  /**
+   * Stores a batch and its cursor in one durable step. A batch whose cursor is not above the stored
+   * one was stored before and is skipped; so is a sample whose identity is stored (a replay).
+   */
+  write(batch: SampleBatch): Promise<void>;
+  range(query: RangeQuery): Promise<RangePage>;
+  buckets(query: BucketQuery): Promise<Readonly<Record<string, readonly Bucket[]>>>;
+  thin(query: ThinQuery): Promise<Readonly<Record<string, readonly Point[]>>>;
+  /** Newest point of each metric by time, all metrics of a device. */
+  latest(device: string): Promise<Readonly<Record<string, Point>>>;
+  /** Removes points older than `beforeMs`, in slices; true if there is more to do. */
+  expire(beforeMs: number, sliceRows: number): Promise<boolean>;
+  /** One small step of compaction; true if there is more to do. `force` compacts below the bound. */
+  compact(force?: boolean): Promise<boolean>;
+  figures(): StoreFigures;
+}

@@ -1,0 +1,214 @@
+/**
+ * The partition log: what every acknowledged message goes into, what actors are committed with, and
+ * what every reader reads. One interface; memory and SQLite behind it here, Redis later.
+ *
+ * The caller's duties, in order:
+ * 1. `acquire` before `commit`; a commit carries the token it got.
+ * 2. Nothing is acknowledged, sent or shown before the promise of its `append` or `commit` resolves.
+ * 3. One `append` in flight per incarnation, sequences rising by one; after an unknown outcome the
+ *    same append (same sequence, same bytes) is sent again until it has one.
+ * 4. A reader saves its cursor only after its own store has it durably (`saveCursor`).
+ */
+import type { Address, Partition } from "../actor/address.ts";
+import type { DeadLetter, PartitionCommit, Reminder } from "../actor/batch.ts";
+
+/**
+ * `ingress`: messages from outside, counted in `accepted`. `replay`: dead letters handed in again,
+ * pending but not accepted twice. `sent`: relayed between partitions. `record` and `view`: asked for
+ * by actors, for readers. Each class of a partition has its own segments; offsets are shared.
+ */
+export type SegmentClass = "ingress" | "replay" | "sent" | "record" | "view";
+
+/**
+ * Consecutive records of one partition and class, packed by `packRecord`, that were made durable in
+ * one step. A slice is the same with the records before `firstOffset` cut off.
+ */
+export interface Segment {
+  readonly partition: Partition;
+  readonly class: SegmentClass;
+  readonly epoch: number;
+  /** Offset of the first record of `bytes`; the following ones count up by one. */
+  readonly firstOffset: number;
+  /** Records in `bytes`, at least 1. */
+  readonly count: number;
+  /** Epoch milliseconds; never falls within a partition. */
+  readonly acceptedAtMs: number;
+  readonly bytes: Uint8Array;
+}
+
+/** What a gateway hands over: per partition packed records, and rows of its own to write with them. */
+export interface Append {
+  /** Unique per start of a gateway process. */
+  readonly incarnation: string;
+  /** From 1, rising by one. The same again is a repeat and answered as the first was. */
+  readonly sequence: number;
+  readonly segments: readonly {
+    readonly partition: Partition;
+    readonly count: number;
+    readonly bytes: Uint8Array;
+  }[];
+  /** Durable rows of the gateway (MQTT sessions, QoS 2 ids), written in the same step. */
+  readonly rows: readonly GatewayRow[];
+}
+
+export interface GatewayRow {
+  /** `{wire}/{product}/{device}[/{part}]`, at most 512 bytes. */
+  readonly key: string;
+  /** Absent deletes the row. At most 64 KiB. */
+  readonly value?: Uint8Array;
+}
+
+export type AppendOutcome =
+  | { readonly ok: true; readonly isRepeat: boolean }
+  /** Nothing was written. Send the same append again after `retryAfterMs`. */
+  | {
+    readonly ok: false;
+    readonly code: "overloaded" | "disk_reserve" | "store_failed";
+    readonly detail: string;
+    readonly retryAfterMs: number;
+  };
+
+export type CommitOutcome =
+  | { readonly ok: true; readonly isRepeat: boolean }
+  /** `fenced`: the token is not the current one. `stale`: the cursor in the store is another one. */
+  | {
+    readonly ok: false;
+    readonly code: "fenced" | "stale" | "store_failed";
+    readonly detail: string;
+  };
+
+/** What an engine has to handle next in one partition. */
+export interface Pending {
+  readonly cursor: number;
+  /** Classes `ingress`, `replay`, `sent` only, in order of offset; empty at the end of the log. */
+  readonly segments: readonly Segment[];
+  /** No record follows the segments: the reminders due by the clock may fire. */
+  readonly isEndOfLog: boolean;
+  /**
+   * Cursor after the segments, past records of other classes as well; the commit's `toCursor` when
+   * all were handled. Offset of the next record otherwise.
+   */
+  readonly nextCursor: number;
+  /** Present: the partition is stopped by a corrupt record; says where and why. */
+  readonly corrupt?: string;
+}
+
+/** One durable step, as a reader of all partitions sees it: its segments of the classes asked for. */
+export interface Tick {
+  /** Rises by one or more; the reader's cursor. */
+  readonly tick: number;
+  readonly segments: readonly Segment[];
+}
+
+/** One partition's terms, each counted on its own. */
+export interface LedgerTerms {
+  readonly accepted: number;
+  readonly processed: number;
+  /** Counted from the records themselves. */
+  readonly pending: number;
+  readonly deadLettered: number;
+  readonly rolledBack: number;
+}
+
+export interface Ledger {
+  readonly epoch: number;
+  readonly total: LedgerTerms;
+  readonly partitions: readonly (LedgerTerms & {
+    readonly partition: Partition;
+    /** `accepted === processed + pending + deadLettered + rolledBack`. */
+    readonly isBalanced: boolean;
+    /** Why the partition is stopped. */
+    readonly corrupt?: string;
+  })[];
+}
+
+export interface StoredDeadLetter extends DeadLetter {
+  /** Rising number. */
+  readonly id: number;
+  readonly partition: Partition;
+  readonly parkedAtMs: number;
+}
+
+export interface DeadLetterQuery {
+  readonly address?: Address;
+  /** Only ids below this one; newest first. */
+  readonly beforeId?: number;
+  /** 1 to 500. */
+  readonly limit: number;
+}
+
+/** A durable mark that batches of these partitions killed an engine: survives a crash of the node. */
+export interface AttemptMark {
+  readonly partition: Partition;
+  /** Records `[fromOffset, toOffset)` are suspected. */
+  readonly fromOffset: number;
+  readonly toOffset: number;
+  /** Unclean deaths so far with records of this range in hand. */
+  readonly deaths: number;
+}
+
+export interface StoredActivity {
+  readonly id: string;
+  readonly kind: string;
+  readonly from: Address;
+  /** JSON text. */
+  readonly input: string;
+}
+
+export interface PartitionLog extends AsyncDisposable {
+  readonly partitions: number;
+  readonly epoch: number;
+  /** Acceptance time of the newest record, head tick, bytes held: for metrics and admission. */
+  head(): { readonly tick: number; readonly logBytes: number; readonly pendingRecords: number };
+
+  append(append: Append): Promise<AppendOutcome>;
+  /** Takes the partitions over: a token greater than any before; older ones are fenced from now. */
+  acquire(partitions: readonly Partition[]): Promise<number>;
+  pending(
+    partition: Partition,
+    from: number,
+    bound: { readonly recordsMax: number; readonly bytesMax: number },
+  ): Promise<Pending>;
+  /** Cursor of reader "actors". */
+  cursor(partition: Partition): number;
+  /** Partitions that have records to handle, or a reminder due by `nowMs`, and are not stopped. */
+  ready(nowMs: number): Partition[];
+  /** Earliest due time of all reminders of partitions, for a wake-up; undefined if there is none. */
+  nextDueMs(): number | undefined;
+  /** In order of due time. */
+  dueReminders(partition: Partition, untilMs: number, limit: number): Promise<Reminder[]>;
+  /** One atomic step for all; each with its own outcome: a refused one does not hold up the others. */
+  commit(token: number, commits: readonly PartitionCommit[]): Promise<CommitOutcome[]>;
+  loadStates(addresses: readonly Address[]): Promise<(Uint8Array | undefined)[]>;
+  /** Called after each append or commit that gave somebody something to read. One listener a caller. */
+  onAppended(listener: () => void): () => void;
+
+  /** Ticks after the cursor, whole ones, up to about `bytesMax` (at least one, if there is any). */
+  readTicks(
+    after: number,
+    classes: readonly SegmentClass[],
+    bytesMax: number,
+  ): Promise<{ readonly ticks: readonly Tick[]; readonly cursor: number }>;
+  /** Cursor that the reader's own store has durably; the log is trimmed only behind all of them. */
+  saveCursor(reader: string, tick: number): Promise<void>;
+  readerCursor(reader: string): number | undefined;
+
+  gatewayRow(key: string): Promise<Uint8Array | undefined>;
+
+  markAttempts(token: number, marks: readonly AttemptMark[]): Promise<void>;
+  attempts(): readonly AttemptMark[];
+
+  ledger(): Ledger;
+  deadLetters(query: DeadLetterQuery): Promise<StoredDeadLetter[]>;
+  /** Hands them to their actors again: `deadLettered` becomes `pending`. Unknown ids are skipped. */
+  replayDeadLetters(ids: readonly number[]): Promise<number>;
+  /** `deadLettered` becomes `processed`. Unknown ids are skipped. */
+  discardDeadLetters(ids: readonly number[]): Promise<number>;
+
+  /** Stored by commits and not finished yet, oldest first. */
+  activities(limit: number): Promise<StoredActivity[]>;
+  finishActivity(id: string): Promise<void>;
+
+  /** One small step of trimming and checkpointing; true if there is more to do. */
+  maintain(): Promise<boolean>;
+}
