@@ -101,6 +101,12 @@ export class NotOwnerError extends RoostError {
   readonly retryable = true;
 }
 
+/** Trying again changes nothing until somebody acts: a supervisor blocks the child. */
+export class NotRetryableError extends RoostError {
+  readonly code = "not_retryable";
+  readonly retryable = false;
+}
+
 /** Stored bytes or a wire frame cannot be decoded. */
 export class CodecError extends RoostError {
   readonly code = "codec";

@@ -34,6 +34,14 @@ export const LIMITS = {
   deadLettersPerActorMax: 1_000,
   /** Reminders of one actor at a time. */
   remindersPerActorMax: 64,
+  /** Bytes of a reminder's name; the names of an actor stand in the envelope of its state. */
+  reminderNameBytesMax: 64,
+  /**
+   * A reminder due at least this long after it is set starts a new budget, a sooner one gets a share
+   * of the budget in hand. Too small: a loop of reminders is hardly bounded. Too big: a slow periodic
+   * reminder ends as a dead letter after `budgetPerRootRecord` rounds.
+   */
+  reminderRootMs: 1_000,
 
   /** Activations kept in an engine process: by count, by bytes of encoded state, by idle time. */
   activationsMax: 200_000,
@@ -47,6 +55,15 @@ export const LIMITS = {
   /** Bytes and keys of what one partition commits in one step: bounds the atomic step of any store. */
   commitBytesMax: 256 * 1024,
   commitKeysMax: 500,
+  /** Replies, downlinks and live-feed values of one commit: bounds the frame that carries them. */
+  transientEffectsMax: 4_096,
+  /** Messages handled in one partition's batch, caused ones included, before it ends early. */
+  batchMessagesMax: 20_000,
+  /** Bytes of the error text kept with a dead letter. */
+  deadLetterDetailBytesMax: 4_096,
+
+  /** Stored activities held in memory by the runner; the rest waits in the store. */
+  activitiesHeldMax: 1_024,
   /** Engine silence with a batch in hand after which it is killed. Too small: a busy host kills it. */
   engineStallMs: 2_000,
   /** Old-space heap of the engine process, megabytes. */
@@ -71,16 +88,158 @@ export const LIMITS = {
   diskReserveBytes: 64 * 1024 * 1024,
   /** Packed ticks kept in memory for readers that are close to the head. */
   tickCacheBytesMax: 16 * 1024 * 1024,
+  /** Bytes gathered into one durable step; more waits for the next. Too big: one slow transaction. */
+  stepBytesMax: 8 * 1024 * 1024,
+  /** Starts of gateways remembered for repeats. Too small: a live one is forgotten, repeats doubled. */
+  incarnationsMax: 64,
+  /** Ticks of one trim; an append behind it waits for some milliseconds. */
+  trimTicksMax: 64,
+  /** Bytes written to a WAL that make a checkpoint worth its two fsyncs; each stalls appends. */
+  checkpointBytes: 4 * 1024 * 1024,
+  /** Bytes of a WAL at which a write checkpoints by itself, if nobody else did. */
+  walBytesMax: 256 * 1024 * 1024,
 
   /** Rows of the telemetry hot table. */
   hotRowsMax: 1_000_000,
   /** Points of one compacted chunk. Bigger compresses better, smaller reads less for short ranges. */
   chunkPointsMax: 1_024,
+  /** Hot rows at which compaction starts. Too few: tiny chunks; too many: slow reads of fresh points. */
+  compactAtRows: 200_000,
+  /** Age of the oldest hot row at which compaction starts below that. */
+  compactAfterMs: 300_000,
+  /** Hot rows and bytes that one run of compaction holds in memory. */
+  compactionRowsMax: 262_144,
+  compactionBytesMax: 32 * 1024 * 1024,
+  /** Points of one compaction transaction: a few milliseconds, since queries and writes wait for it. */
+  compactionSlicePoints: 8_192,
+  /** Rows read or deleted by one small step on the hot table. */
+  hotSliceRows: 2_048,
+  /** Bytes written to telemetry's WAL after which a checkpoint is due; at 8 times that, writes do it. */
+  telemetryWalBytesMax: 4 * 1024 * 1024,
+  /** Names of devices and of metrics kept in memory with their numbers, each. */
+  telemetryNamesMax: 65_536,
+  /** Metrics of one history query. */
+  queryMetricsMax: 32,
+  /** Points of one page of history. */
+  queryPointsMax: 100_000,
+  /** Buckets of one metric in a bucket query. */
+  queryBucketsMax: 10_000,
+  /** Points of one metric that a query may hold in memory, 16 B each: of all its range or of a day. */
+  seriesPointsMax: 4_000_000,
+  /** Points that a range is thinned to. */
+  thinnedPointsMax: 10_000,
+
+  /** Statements kept prepared for one connection of the relational store. */
+  preparedStatementsMax: 256,
+  /** Longest a query of the relational store waits for another process' write lock. */
+  storeBusyMs: 5_000,
+  /** Rows of the `changes` table that are kept; a follower further behind drops all its caches. */
+  changesKeptMax: 100_000,
+  /** Characters of a device's secret that is brought along; shorter ones are guessed. */
+  secretCharactersMin: 8,
+  secretCharactersMax: 256,
+  /** Tags of one device. */
+  tagsPerDeviceMax: 32,
+  /** Characters of a title for people: name of a product, a device, a key. */
+  titleCharactersMax: 128,
+  /** Rows that a search reads before it lets other work run, and longest time of one page of it. */
+  searchSliceRows: 10_000,
+  searchMsMax: 2_000,
+  /** Devices and products whose login and model are kept in memory by the directory. */
+  loginCacheMax: 20_000,
+  modelCacheMax: 1_000,
+  /** Property names of an `open` product that are remembered as well-formed. */
+  knownNamesMax: 1_000,
+
+  /** Features (properties, events, services) of one thing model, each kind on its own. */
+  featuresMax: 300,
+  /** Bytes of one thing model as JSON. */
+  modelBytesMax: 262_144,
+  /** Nesting of struct and array types in a thing model. */
+  typeDepthMax: 4,
+  /** Sizes of one value: UTF-16 units of a text, items of an array, fields of a struct. */
+  textCharactersMax: 10_240,
+  arrayItemsMax: 512,
+  structFieldsMax: 50,
+
+  /** Addresses and names with failed logins that are remembered; the oldest give way. */
+  lockoutEntriesMax: 10_000,
+  /** Slow password hashes at once and waiting: each takes 32 MB and 100 ms of a core. */
+  passwordHashesMax: 2,
+  passwordHashesWaitingMax: 16,
+  /** A session of a person ends this long after its login. */
+  sessionMs: 12 * 3_600_000,
+  /** API keys of one project, and sessions of one person; the oldest session gives way. */
+  keysMax: 1_000,
+  sessionsPerUserMax: 20,
+
+  /** Bytes of an API request's body; a route may take less. */
+  httpBodyBytesMax: 1024 * 1024,
+  /** Longest an API request's body may take to arrive. */
+  httpBodyMs: 10_000,
+  /** Requests of one kind (ingest, API) at a time; more get 503. Too small: a slow log refuses many. */
+  httpInFlightMax: 10_000,
+  /** Bodies being read, by announced length, of one kind (ingest, API). Holds slow senders in check. */
+  httpReadingBytesMax: 32 * 1024 * 1024,
+  /** Device logins kept by their header; beyond it the oldest is hashed again. About 500 B each. */
+  httpLoginsCachedMax: 20_000,
+  /** Posts a second of one device; a burst of twice that. */
+  httpPostsPerSecondMax: 5_000,
+  /** API requests a second of one key, session or address, and the burst on top. */
+  httpRequestsPerSecondMax: 1_000,
+  httpRequestsBurstMax: 2_000,
+  /** Callers whose rate is remembered; the least recent gives way. */
+  httpCallersMax: 10_000,
+  /** Longest an API request waits for an actor. */
+  httpAskMs: 2_000,
+
+  /** Sockets of the MQTT gateway, logged in or not. At the bound a new one is closed at once. */
+  mqttConnectionsMax: 50_000,
+  /** Bytes of a CONNECT, and all that a peer without a login may make us keep. */
+  mqttConnectBytesMax: 4_096,
+  /** Longest a socket may stay without a login. */
+  mqttConnectMsMax: 10_000,
+  /** Topic, properties and header of a packet on top of `payloadBytesMax`. */
+  mqttOverheadBytesMax: 8_192,
+  /**
+   * Unacknowledged QoS 1 and 2 messages of one MQTT 5 client; more is a protocol error of it. Too
+   * small: clients that ignore it (mqtt.js 5.16, mosquitto bridges) are disconnected in each burst.
+   */
+  mqttReceiveMaximum: 1_000,
+  /** The same for MQTT 3.1.1, which has no window: beyond it the socket is not read. */
+  mqttUnackedMax: 1_000,
+  /** Unacknowledged bytes of one connection, beyond which its socket is not read. */
+  mqttUnackedBytesMax: 256 * 1024,
+  /** Whole packets kept for one connection while the log has no room; then it is not read. */
+  mqttHeldBytesMax: 64 * 1024,
+  /** Partial and held packets of all connections; beyond it, holding connections are not read. */
+  mqttBufferedBytesMax: 32 * 1024 * 1024,
+  /** Bytes a peer may leave unread before it is not read either. */
+  mqttUnreadBytesMax: 256 * 1024,
+  /** Longest session expiry granted, and that of a lasting MQTT 3.1.1 session. */
+  mqttSessionExpirySecondsMax: 7 * 86_400,
+  /** Longest keep-alive granted to MQTT 5 clients that ask for none or a longer one. */
+  mqttKeepAliveSecondsMax: 3_600,
+  /** Subscriptions of one session, each filter of at most `mqttFilterCharactersMax`. */
+  mqttSubscriptionsMax: 32,
+  mqttFilterCharactersMax: 512,
+  /** Unacknowledged QoS 1 downlinks of one session, sent and queued. */
+  mqttDownlinksMax: 32,
+  /** Sessions of absent devices kept in memory; the others are read from their rows. */
+  mqttAwaySessionsMax: 10_000,
+  /** Failed logins of one address within a minute, after which it is refused unheard. */
+  loginFailuresMax: 10,
+  /** Addresses whose failed logins are counted; the oldest gives way. */
+  loginFailureAddressesMax: 10_000,
 } as const;
 
 assert(
   LIMITS.commitBytesMax >= 2 * LIMITS.stateBytesMax + LIMITS.payloadBytesMax,
   "commitBytesMax must hold one full state, its page and one record",
+);
+assert(
+  LIMITS.batchMessagesMax >= LIMITS.budgetPerRootRecord,
+  "batchMessagesMax must hold what one root record may cause",
 );
 assert(
   LIMITS.unacknowledgedBytesMax >= 8 * LIMITS.appendBytesMax,
@@ -91,6 +250,23 @@ assert(
   "appendBytesMax must hold the largest record",
 );
 assert(
+  LIMITS.hotRowsMax >= LIMITS.compactAtRows + LIMITS.compactionRowsMax,
+  "hotRowsMax must leave room to write while a run of compaction is under way",
+);
+assert(
+  LIMITS.stepBytesMax >= LIMITS.appendBytesMax && LIMITS.walBytesMax >= 2 * LIMITS.stepBytesMax,
+  "stepBytesMax must hold an append, walBytesMax must hold steps",
+);
+assert(
   LIMITS.acknowledgeMsMax > 2 * LIMITS.engineStallMs,
   "a stuck engine must not cost connections",
+);
+assert(
+  LIMITS.mqttBufferedBytesMax >= 16 * (LIMITS.payloadBytesMax + LIMITS.mqttOverheadBytesMax),
+  "mqttBufferedBytesMax must hold several packets",
+);
+assert(
+  64 + LIMITS.mqttSubscriptionsMax * (2 * LIMITS.mqttFilterCharactersMax + 8) +
+      LIMITS.mqttUnackedMax * 6 < 65_536,
+  "a session must fit into its row",
 );

@@ -56,6 +56,12 @@ export function writeStderr(line: string): void {
   Deno.stderr.writeSync(STDERR_ENCODER.encode(line + "\n"));
 }
 
+/** The logger of a thread: text on a terminal, JSON lines elsewhere. */
+export function createStderrLogger(clock: { nowMs(): number }, level: LogLevel = "info"): Logger {
+  const isText = Deno.stderr.isTerminal();
+  return createLogger({ level, isText, write: writeStderr, nowMs: () => clock.nowMs() });
+}
+
 function textOf(fields: LogFields): string {
   const text = Object.entries(fields)
     .map(([key, value]) => `${key}=${JSON.stringify(value, printable)}`)

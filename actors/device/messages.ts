@@ -77,12 +77,14 @@ export interface DeviceState {
   readonly epoch: number;
   /** Last message or close of a connection. Absent: never seen. */
   readonly lastSeenAtMs?: number;
+  /** Upper estimate of `reported` and `desired` as JSON: what `stateBytesMax` is held with. */
+  readonly bytes: number;
 }
 
 /** Row of view `presence`, key `{product}/{device}`. */
 export interface PresenceRow {
   readonly online: boolean;
-  /** Incarnation part of the session, for the sweep after a crash. */
+  /** Session while online, `{incarnation}.{n}`, for the sweep after a crash. */
   readonly session: string | null;
   readonly atMs: number;
 }

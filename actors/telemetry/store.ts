@@ -80,6 +80,8 @@ export interface StoreFigures {
   readonly chunkPoints: number;
   readonly chunkBytes: number;
   readonly compactions: number;
+  /** Samples that turned out not to be a JSON object of values when compacted; dropped and counted. */
+  readonly unreadable: number;
 }
 
 export interface TelemetryStore extends AsyncDisposable {
@@ -87,7 +89,9 @@ export interface TelemetryStore extends AsyncDisposable {
   readonly cursor: number;
   /**
    * Stores a batch and its cursor in one durable step. A batch whose cursor is not above the stored
-   * one was stored before and is skipped; so is a sample whose identity is stored (a replay).
+   * one was stored before and is skipped; so is a sample whose identity is stored (a repeat).
+   * Within a partition new samples rise by (offset, position): one at or below the highest stored
+   * is such a repeat.
    */
   write(batch: SampleBatch): Promise<void>;
   range(query: RangeQuery): Promise<RangePage>;
@@ -95,7 +99,10 @@ export interface TelemetryStore extends AsyncDisposable {
   thin(query: ThinQuery): Promise<Readonly<Record<string, readonly Point[]>>>;
   /** Newest point of each metric by time, all metrics of a device. */
   latest(device: string): Promise<Readonly<Record<string, Point>>>;
-  /** Removes points older than `beforeMs`, in slices; true if there is more to do. */
+  /**
+   * Points older than `beforeMs` are gone for queries at once and for good, late ones included; their
+   * bytes are removed a whole UTC day at a time, in slices; true if there is more to do.
+   */
   expire(beforeMs: number, sliceRows: number): Promise<boolean>;
   /** One small step of compaction; true if there is more to do. `force` compacts below the bound. */
   compact(force?: boolean): Promise<boolean>;

@@ -100,7 +100,7 @@ export interface DeadLetter {
 }
 
 export interface ActivityWrite {
-  /** Stable: `{recordId}/{n}`; a repeat of the record gives the same. */
+  /** Stable: `{recordId}/{n}[:{id of the actor}]`; a repeat of the record gives the same. */
   readonly id: string;
   readonly kind: string;
   readonly from: Address;

@@ -39,7 +39,10 @@ export interface Context {
   downlink(message: Message): void;
   /** To the live feed. Transient. */
   publish(topic: string, value: Json): void;
-  /** Work that waits (HTTP, SQL, inference): stored with the commit, run at least once after it. */
+  /**
+   * Work that waits (HTTP, SQL, inference): stored with the commit, run at least once after it. Its
+   * result comes back as an `ActivityResult` message that carries `id` (may be empty; no slash).
+   */
   activity(kind: string, id: string, input: Json): void;
 }
 
@@ -53,6 +56,7 @@ export interface Behaviour<State = unknown, M extends Message = Message> {
   initial(id: string): State;
   /** Brings a state of an older version to `stateVersion`. Pure. */
   upgrade?(state: unknown, fromVersion: number): State;
+  /** Next state; the same object if nothing changed; `null` deletes the state. */
   receive(state: State, message: M, context: Context): State;
 }
 

@@ -183,7 +183,10 @@ export interface PartitionLog extends AsyncDisposable {
   /** Called after each append or commit that gave somebody something to read. One listener a caller. */
   onAppended(listener: () => void): () => void;
 
-  /** Ticks after the cursor, whole ones, up to about `bytesMax` (at least one, if there is any). */
+  /**
+   * Ticks after the cursor, whole ones, up to about `bytesMax` (at least one, if there is any). A
+   * cursor above the head belongs to another log and counts as 0: `cursor` may be below `after`.
+   */
   readTicks(
     after: number,
     classes: readonly SegmentClass[],

@@ -12,8 +12,11 @@ import { CodecError } from "../errors.ts";
 import type { Segment } from "./partition_log.ts";
 
 export const RECORD_VERSION = 1;
-const HEADER_BYTES = 12;
+/** Bytes before the address: the address of the record at `at` starts at `at + HEADER_BYTES`. */
+export const HEADER_BYTES = 12;
 const METADATA_BYTES_MAX = 255;
+/** Characters of a `traceId` or `firstId`: both fit in the metadata of one record. */
+const ID_CHARACTERS_MAX = 96;
 
 export interface RecordHead {
   readonly to: Address;
@@ -96,6 +99,26 @@ export function bodyAt(bytes: Uint8Array, at: number, end: number): Uint8Array {
   return bytes.subarray(at + HEADER_BYTES + bytes[at + 6]! + bytes[at + 7]!, end);
 }
 
+/** Where the body of the record at `at` starts. */
+export function bodyStartAt(bytes: Uint8Array, at: number): number {
+  return at + HEADER_BYTES + bytes[at + 6]! + bytes[at + 7]!;
+}
+
+/** Messages that the record at `at` may still cause, itself included. */
+export function budgetAt(bytes: Uint8Array, at: number): number {
+  return readU32(bytes, at + 8);
+}
+
+/** `replyTo`, `traceId` and `firstId` of the record at `at`; undefined where all are absent. */
+export function metadataAt(
+  bytes: Uint8Array,
+  at: number,
+): Pick<LogRecord, "replyTo" | "traceId" | "firstId"> | undefined {
+  const length = bytes[at + 7]!;
+  if (length === 0) return undefined;
+  return metadataOf(readAscii(bytes, at + HEADER_BYTES + bytes[at + 6]!, length));
+}
+
 /** Decodes the records of a segment in order of offset. Bodies are views of `segment.bytes`. */
 export function* recordsOf(segment: Segment): Generator<LogRecord> {
   const bytes = segment.bytes;
@@ -118,6 +141,15 @@ export function* recordsOf(segment: Segment): Generator<LogRecord> {
     };
     at = end;
   }
+}
+
+/**
+ * An identity that fits in the metadata: the end of a long one, which is what tells it from others
+ * (name and due time of a reminder), with characters that would break the layout replaced.
+ */
+export function boundedId(id: string): string {
+  const short = id.length <= ID_CHARACTERS_MAX ? id : "~" + id.slice(1 - ID_CHARACTERS_MAX);
+  return /^[!-~]*$/.test(short) ? short : short.replace(/[^!-~]/g, "_");
 }
 
 /** Identity of a record: `{epoch}-{partition}-{offset}`. */

@@ -1,0 +1,38 @@
+/** Who is calling, and what they may do; the API's policy table decides with it. */
+
+export type Role = "owner" | "operator" | "viewer";
+
+export const ROLES: readonly Role[] = ["owner", "operator", "viewer"];
+
+/** Scopes of API keys, `{resource}:{read|write}`. Users and keys have none: keys never manage them. */
+export const SCOPES = [
+  "products:read",
+  "products:write",
+  "devices:read",
+  "devices:write",
+  "telemetry:read",
+  "cluster:read",
+  "cluster:write",
+] as const;
+
+export type Scope = typeof SCOPES[number];
+
+export type Principal =
+  | {
+    readonly type: "user";
+    readonly project: string;
+    /** Id of the user. */
+    readonly id: string;
+    readonly name: string;
+    readonly role: Role;
+    /** Must come back as `X-CSRF-Token` on writes. */
+    readonly csrf: string;
+  }
+  | {
+    readonly type: "key";
+    readonly project: string;
+    /** Id of the key. */
+    readonly id: string;
+    readonly name: string;
+    readonly scopes: readonly Scope[];
+  };

@@ -1,0 +1,139 @@
+/**
+ * The actor of a device: last values, desired properties, and the connection it has. Its own log
+ * records (`properties`) are history already: the telemetry reader takes them from the log.
+ */
+import type { Behaviour, Context, Json } from "../../runtime/actor/behaviour.ts";
+import { AssertionError } from "../../runtime/errors.ts";
+import {
+  deltaOf,
+  INITIAL_STATE,
+  shadowOf,
+  STATE_FULL,
+  withDesired,
+  withReported,
+} from "./device_state.ts";
+import type {
+  DeviceDownlink,
+  DeviceMessage,
+  DeviceState,
+  PresenceRow,
+  Sample,
+  ShadowReply,
+} from "./messages.ts";
+
+type Of<Type extends DeviceMessage["type"]> = Extract<DeviceMessage, { readonly type: Type }>;
+
+/** Characters of a peer's address that are kept. */
+const REMOTE_CHARACTERS_MAX = 64;
+
+export const deviceBehaviour: Behaviour<DeviceState, DeviceMessage> = {
+  kind: "device",
+  placement: { group: "things" },
+  stateVersion: 1,
+  initial: () => INITIAL_STATE,
+  receive(state, message, context) {
+    switch (message.type) {
+      case "properties":
+        return report(state, message.samples, context);
+      case "event":
+        return raise(state, message, context);
+      case "connected":
+        return connect(state, message, context);
+      case "disconnected":
+        return disconnect(state, message, context);
+      case "deliver":
+        if (state.link?.session === message.session) sendDelta(state, context);
+        return state;
+      case "shadowGet":
+        return showShadow(state, message.session, context);
+      case "desire":
+        return desire(state, message, context);
+      case "removed":
+        context.project("presence", keyOf(context), undefined);
+        return INITIAL_STATE;
+    }
+    // Only a record of a newer version gets here: parked, where an operator sees it.
+    throw new AssertionError(`Cannot handle "${(message as { type: string }).type}"`);
+  },
+};
+
+function report(state: DeviceState, samples: readonly Sample[], context: Context): DeviceState {
+  const next = withReported(state, samples, context.nowMs);
+  if (next !== undefined) return next;
+  // History has the values all the same; only the last values stay as they were.
+  const refusal = { type: "refused", code: "state_full", message: STATE_FULL, at: context.nowMs };
+  context.publish(context.address, refusal);
+  return { ...state, lastSeenAtMs: context.nowMs };
+}
+
+function raise(state: DeviceState, message: Of<"event">, context: Context): DeviceState {
+  const { event, at = context.nowMs, data } = message;
+  context.record("event", { event, at, data });
+  return { ...state, lastSeenAtMs: context.nowMs };
+}
+
+function connect(state: DeviceState, message: Of<"connected">, context: Context): DeviceState {
+  const { session, epoch, wire, remote } = message;
+  if (epoch < state.epoch || state.link?.session === session) return state;
+  project({ online: true, session, atMs: context.nowMs }, context);
+  const connectedAtMs = context.nowMs;
+  const link = remote === undefined
+    ? { session, epoch, wire, connectedAtMs }
+    : { session, epoch, wire, connectedAtMs, remote: remote.slice(0, REMOTE_CHARACTERS_MAX) };
+  return { ...state, link, epoch, lastSeenAtMs: context.nowMs };
+}
+
+/** A late close of an old session must not take a new one offline. */
+function disconnect(
+  state: DeviceState,
+  message: Of<"disconnected">,
+  context: Context,
+): DeviceState {
+  if (state.link?.session !== message.session) return state;
+  project({ online: false, session: null, atMs: context.nowMs }, context);
+  const { link: _closed, ...rest } = state;
+  return { ...rest, lastSeenAtMs: context.nowMs };
+}
+
+function showShadow(state: DeviceState, session: string, context: Context): DeviceState {
+  if (state.link?.session !== session) return state;
+  downlink({ type: "shadow", session, shadow: shadowOf(state) }, context);
+  return { ...state, lastSeenAtMs: context.nowMs };
+}
+
+function desire(state: DeviceState, message: Of<"desire">, context: Context): DeviceState {
+  const { values, expectedVersion } = message;
+  if (expectedVersion !== undefined && expectedVersion !== state.version) {
+    return reply(state, { ok: false, code: "stale_version", version: state.version }, context);
+  }
+  const next = withDesired(state, values, context.nowMs);
+  if (next === undefined) {
+    return reply(state, { ok: false, code: "state_full", message: STATE_FULL }, context);
+  }
+  // Also where nothing changed: asking again is how a caller repeats what a device missed.
+  if (next.link !== undefined) sendDelta(next, context);
+  return reply(next, { ok: true, shadow: shadowOf(next), delta: deltaOf(next) ?? {} }, context);
+}
+
+function sendDelta(state: DeviceState, context: Context): void {
+  const values = deltaOf(state);
+  if (values === undefined) return;
+  downlink({ type: "propertySet", version: state.version, values }, context);
+}
+
+function downlink(message: DeviceDownlink, context: Context): void {
+  context.downlink(message);
+}
+
+function project(row: PresenceRow, context: Context): void {
+  context.project("presence", keyOf(context), { ...row });
+}
+
+function reply(state: DeviceState, value: ShadowReply, context: Context): DeviceState {
+  return context.reply(state, value as unknown as Json);
+}
+
+/** `{product}/{device}`. */
+function keyOf(context: Context): string {
+  return context.address.slice(context.address.indexOf("/") + 1);
+}

@@ -1,0 +1,310 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import type { Context, Json, Message } from "../../runtime/actor/behaviour.ts";
+import { LIMITS } from "../../runtime/limits.ts";
+import { readSeed } from "../../test/support/seed.ts";
+import { deviceBehaviour } from "./device_behaviour.ts";
+import { isSame } from "./device_state.ts";
+import type { DeviceMessage, DeviceState, Values } from "./messages.ts";
+
+/** A device's actor with its effects as lines. */
+class TestDevice {
+  state: DeviceState = deviceBehaviour.initial("pump/p");
+  effects: string[] = [];
+  replies: Json[] = [];
+
+  send(message: DeviceMessage, nowMs = 1_000): string[] {
+    this.effects = [];
+    this.state = deepFreeze(deviceBehaviour.receive(this.state, message, this.#context(nowMs)));
+    return this.effects;
+  }
+
+  values(): Record<string, Json> {
+    return Object.fromEntries(
+      Object.entries(this.state.reported).map(([key, { value }]) => [key, value]),
+    );
+  }
+
+  #context(nowMs: number): Context {
+    const note = (...parts: unknown[]) =>
+      void this.effects.push(
+        parts.map((part) => typeof part === "string" ? part : JSON.stringify(part)).join(" "),
+      );
+    return {
+      address: "device/pump/p",
+      nowMs,
+      recordId: "1-0-0",
+      traceId: "1-0-0",
+      send: () => assert.fail("a device sends to no actor"),
+      record: (type, body) => note("record", type, body),
+      project: (view, key, row) => note("project", view, key, row === undefined ? "gone" : row),
+      remind: () => assert.fail("a device sets no reminder"),
+      cancelReminder: () => assert.fail("a device sets no reminder"),
+      reply: (state, value) => {
+        this.replies.push(value);
+        return state;
+      },
+      downlink: (message: Message) => note("downlink", message),
+      publish: (topic, value) => note("publish", topic, (value as { code: string }).code),
+      activity: () => assert.fail("a device starts no activity"),
+    };
+  }
+}
+
+function deepFreeze<Value>(value: Value): Value {
+  if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value;
+  Object.freeze(value);
+  for (const below of Object.values(value)) deepFreeze(below);
+  return value;
+}
+
+function connected(session: string, epoch: number): DeviceMessage {
+  return { type: "connected", session, epoch, wire: "mqtt" };
+}
+
+function report(values: Values, at?: number): DeviceMessage {
+  return { type: "properties", samples: [at === undefined ? { values } : { at, values }] };
+}
+
+Deno.test("the newest value by its own time is the last value, whatever order they come in", () => {
+  const device = new TestDevice();
+  device.send(report({ a: 1, b: 1 }, 500), 1_000);
+  device.send(report({ a: 2 }, 400), 1_001);
+  device.send(report({ b: 2 }), 1_002);
+  device.send(report({ b: 3 }, 1_001), 1_003);
+  device.send(report({ a: 4 }, 500), 1_004);
+  assert.deepEqual(device.state.reported, {
+    a: { value: 4, at: 500 },
+    b: { value: 2, at: 1_002 },
+  });
+  assert.equal(device.state.lastSeenAtMs, 1_004);
+  assert.deepEqual(device.effects, []);
+});
+
+Deno.test("a connection is presence, and a late close of an old one is not", () => {
+  const device = new TestDevice();
+  assert.deepEqual(device.send(connected("x.1", 1), 10), [
+    'project presence pump/p {"online":true,"session":"x.1","atMs":10}',
+  ]);
+  assert.deepEqual(device.send(connected("x.2", 2), 11), [
+    'project presence pump/p {"online":true,"session":"x.2","atMs":11}',
+  ]);
+  assert.deepEqual(device.send({ type: "disconnected", session: "x.1", reason: "late" }, 12), []);
+  assert.equal(device.state.link?.session, "x.2");
+  assert.deepEqual(device.send(connected("x.1", 1), 13), [], "a late connect");
+  assert.deepEqual(device.send({ type: "disconnected", session: "x.2", reason: "closed" }, 14), [
+    'project presence pump/p {"online":false,"session":null,"atMs":14}',
+  ]);
+  assert.equal(device.state.link, undefined);
+  assert.ok(!("link" in device.state));
+  assert.deepEqual(device.send({ type: "disconnected", session: "x.2", reason: "again" }, 15), []);
+  assert.deepEqual(device.send(connected("x.1", 1), 16), [], "still late");
+});
+
+Deno.test("desired values wait for the connection, and differ until they are reported", () => {
+  const device = new TestDevice();
+  assert.deepEqual(device.send({ type: "desire", values: { on: true, level: 3 } }, 5), []);
+  assert.deepEqual(device.replies.pop(), {
+    ok: true,
+    shadow: {
+      version: 1,
+      desired: { on: { value: true, at: 5 }, level: { value: 3, at: 5 } },
+      reported: {},
+    },
+    delta: { on: true, level: 3 },
+  });
+  device.send(connected("x.1", 1));
+  assert.deepEqual(device.send({ type: "deliver", session: "x.0" }), [], "of another session");
+  assert.deepEqual(device.send({ type: "deliver", session: "x.1" }), [
+    'downlink {"type":"propertySet","version":1,"values":{"on":true,"level":3}}',
+  ]);
+  device.send(report({ on: true }));
+  assert.deepEqual(device.send({ type: "deliver", session: "x.1" }), [
+    'downlink {"type":"propertySet","version":1,"values":{"level":3}}',
+  ]);
+  assert.deepEqual(device.send({ type: "desire", values: { level: null, on: false } }), [
+    'downlink {"type":"propertySet","version":2,"values":{"on":false}}',
+  ]);
+  device.send(report({ on: false }));
+  assert.deepEqual(device.send({ type: "desire", values: { on: false } }), []);
+  assert.equal(device.state.version, 2, "nothing changed");
+});
+
+Deno.test("a stale desire is answered with the version, and changes nothing", () => {
+  const device = new TestDevice();
+  device.send({ type: "desire", values: { on: true }, expectedVersion: 0 });
+  const before = device.state;
+  device.send({ type: "desire", values: { on: false }, expectedVersion: 0 });
+  assert.deepEqual(device.replies.pop(), { ok: false, code: "stale_version", version: 1 });
+  assert.equal(device.state, before);
+  device.send({ type: "desire", values: { on: false }, expectedVersion: 1 });
+  assert.equal(device.state.version, 2);
+});
+
+Deno.test("the shadow goes to the connection that asked, if it is the present one", () => {
+  const device = new TestDevice();
+  device.send(report({ a: [1, { b: 2 }] }, 7));
+  device.send(connected("x.1", 1));
+  assert.deepEqual(device.send({ type: "shadowGet", session: "x.0" }), []);
+  assert.deepEqual(device.send({ type: "shadowGet", session: "x.1" }), [
+    'downlink {"type":"shadow","session":"x.1","shadow":{"version":0,"desired":{},' +
+    '"reported":{"a":{"value":[1,{"b":2}],"at":7}}}}',
+  ]);
+});
+
+Deno.test("an event is recorded with its time, a removed device forgets everything", () => {
+  const device = new TestDevice();
+  assert.deepEqual(device.send({ type: "event", event: "door", data: { open: true } }, 9), [
+    'record event {"event":"door","at":9,"data":{"open":true}}',
+  ]);
+  assert.deepEqual(device.send({ type: "event", event: "door", at: 4, data: null }, 9), [
+    'record event {"event":"door","at":4,"data":null}',
+  ]);
+  device.send(connected("x.1", 1));
+  device.send(report({ a: 1 }));
+  assert.deepEqual(device.send({ type: "removed" }), ["project presence pump/p gone"]);
+  assert.deepEqual(device.state, deviceBehaviour.initial("pump/p"));
+  const unknown = { type: "from_the_future" } as unknown as DeviceMessage;
+  assert.throws(() => device.send(unknown), { code: "assertion" });
+});
+
+Deno.test("a state never passes its bound: what would is refused whole", () => {
+  const device = new TestDevice();
+  const text = "\u0001".repeat(1_000);
+  for (let i = 0; i < 200; i++) {
+    const before = device.state.reported;
+    const effects = device.send(report({ [`t${i}`]: text }, 1));
+    assert.ok(encodedBytes(device.state) <= LIMITS.stateBytesMax);
+    if (effects.length === 0) continue;
+    assert.deepEqual(effects, ["publish device/pump/p state_full"]);
+    assert.equal(device.state.reported, before);
+    assert.ok(i >= 8, "not before it is full");
+  }
+  assert.ok(Object.keys(device.state.reported).length <= 12);
+  device.send({ type: "desire", values: { [`d`]: text + text + text } });
+  assert.equal((device.replies.pop() as { code: string }).code, "state_full");
+  assert.deepEqual(device.send(report({ t0: 1, t1: 1 }, 2)), [], "what makes it smaller is taken");
+  assert.equal(device.values().t0, 1);
+});
+
+function encodedBytes(state: DeviceState): number {
+  return new TextEncoder().encode(JSON.stringify(state)).length;
+}
+
+Deno.test("names of objects' own machinery are names as any other", () => {
+  const device = new TestDevice();
+  device.send(report({ constructor: 1, toString: "a", hasOwnProperty: true }, 3));
+  device.send({ type: "desire", values: { valueOf: 1 } });
+  device.send(JSON.parse('{"type":"properties","samples":[{"values":{"__proto__":{"a":1}}}]}'));
+  assert.deepEqual(Object.keys(device.state.reported).sort(), [
+    "constructor",
+    "hasOwnProperty",
+    "toString",
+  ]);
+  assert.equal(Object.getPrototypeOf(device.state.reported), Object.prototype);
+  assert.deepEqual(device.state.desired, { valueOf: { value: 1, at: 1_000 } });
+});
+
+/** The shadow once more, as plainly as it can be written. */
+interface PlainShadow {
+  reported: Map<string, { value: Json; at: number }>;
+  desired: Map<string, Json>;
+  version: number;
+  session: string | undefined;
+  epoch: number;
+}
+
+function applyPlainly(shadow: PlainShadow, message: DeviceMessage, nowMs: number): void {
+  switch (message.type) {
+    case "properties":
+      for (const { at = nowMs, values } of message.samples) {
+        for (const [key, value] of Object.entries(values)) {
+          if (at >= (shadow.reported.get(key)?.at ?? 0)) shadow.reported.set(key, { value, at });
+        }
+      }
+      return;
+    case "desire": {
+      const { expectedVersion = shadow.version } = message;
+      if (expectedVersion !== shadow.version) return;
+      const before = JSON.stringify([...shadow.desired]);
+      for (const [key, value] of Object.entries(message.values)) {
+        if (value === null) shadow.desired.delete(key);
+        else shadow.desired.set(key, value);
+      }
+      if (JSON.stringify([...shadow.desired]) !== before) shadow.version++;
+      return;
+    }
+    case "connected":
+      if (message.epoch < shadow.epoch) return;
+      shadow.session = message.session;
+      shadow.epoch = message.epoch;
+      return;
+    case "disconnected":
+      if (shadow.session === message.session) shadow.session = undefined;
+      return;
+    case "removed":
+      Object.assign(shadow, emptyShadow());
+  }
+}
+
+function emptyShadow(): PlainShadow {
+  return { reported: new Map(), desired: new Map(), version: 0, session: undefined, epoch: 0 };
+}
+
+Deno.test("any sequence of messages ends as a plain reading of them", () => {
+  const value = fc.oneof(fc.integer({ min: 0, max: 3 }), fc.constantFrom("a", true, [1], [2]));
+  const key = fc.constantFrom("a", "b", "c");
+  const sample = fc.record(
+    { at: fc.integer({ min: 1, max: 20 }), values: fc.dictionary(key, value, { maxKeys: 3 }) },
+    { requiredKeys: ["values"] },
+  );
+  const session = fc.integer({ min: 1, max: 6 });
+  const message: fc.Arbitrary<DeviceMessage> = fc.oneof(
+    fc.array(sample, { maxLength: 3 }).map((samples) => ({
+      type: "properties" as const,
+      samples: samples as { values: Values }[],
+    })),
+    fc.record({
+      type: fc.constant("desire" as const),
+      values: fc.dictionary(key, fc.oneof(value, fc.constant(null)), { maxKeys: 2 }),
+      expectedVersion: fc.integer({ min: 0, max: 4 }),
+    }, { requiredKeys: ["type", "values"] }) as fc.Arbitrary<DeviceMessage>,
+    session.map((n) => connected(`x.${n}`, n)),
+    session.map((n) => ({ type: "disconnected", session: `x.${n}`, reason: "" } as const)),
+    fc.constant({ type: "removed" } as const),
+  );
+  fc.assert(
+    fc.property(fc.array(message, { maxLength: 40 }), (messages) => {
+      const device = new TestDevice();
+      const shadow = emptyShadow();
+      for (const [index, one] of messages.entries()) {
+        device.send(one, 10 + index);
+        applyPlainly(shadow, one, 10 + index);
+      }
+      assert.deepEqual(device.state.reported, Object.fromEntries(shadow.reported));
+      assert.deepEqual(
+        Object.fromEntries(
+          Object.entries(device.state.desired).map(([name, { value }]) => [name, value]),
+        ),
+        Object.fromEntries(shadow.desired),
+      );
+      assert.equal(device.state.version, shadow.version);
+      assert.equal(device.state.link?.session, shadow.session);
+      const { reported, desired } = device.state;
+      const bytes = new TextEncoder().encode(JSON.stringify({ reported, desired })).length;
+      assert.ok(device.state.bytes >= bytes - 40, "the estimate of the state's size is too low");
+    }),
+    { seed: readSeed(), numRuns: 500 },
+  );
+});
+
+Deno.test("deep equality of JSON is that of its parts", () => {
+  assert.ok(isSame({ a: [1, { b: null }], c: "x" }, { c: "x", a: [1, { b: null }] }));
+  const unequal: [Json, Json][] = [[[1], { 0: 1 }], [[], {}], [{ a: 1 }, { b: 1 }], [null, {}], [
+    0,
+    false,
+  ]];
+  for (const [one, other] of unequal) {
+    assert.ok(!isSame(one, other) && !isSame(other, one), JSON.stringify([one, other]));
+  }
+});

@@ -1,0 +1,181 @@
+/**
+ * What gateways ask of devices and products, answered synchronously: from memory, else by one point
+ * lookup in the registry. Changes of the registry drop what is kept.
+ */
+import type { Issue } from "../../runtime/errors.ts";
+import { LIMITS } from "../../runtime/limits.ts";
+import type { Logger } from "../../runtime/logger.ts";
+import type { PointReader } from "../../runtime/store/relational_store.ts";
+import { type CompiledModel, compileModel, type ProductMode } from "../product/compiled_model.ts";
+import { quote } from "../registry/names.ts";
+import type { ChangesFollower, FollowedChange } from "./changes.ts";
+import type { DeviceDirectory, DeviceLogin, LoginResult, ValidatedValues } from "./directory.ts";
+import type { Values } from "./messages.ts";
+import { hashSecret, isSameHash } from "./secret.ts";
+
+interface KnownDevice {
+  readonly secretHash: Uint8Array;
+  readonly login: DeviceLogin;
+}
+
+interface KnownProduct {
+  readonly model: CompiledModel;
+  readonly lateDaysMax: number;
+}
+
+type RevokedListener = (product: string, device: string, reason: string) => void;
+
+/** Compared with where there is no device, so that its time is the same. Nothing hashes to it. */
+const NO_HASH = new Uint8Array(32);
+const BAD_CREDENTIALS: LoginResult = { ok: false, code: "bad_credentials" };
+const DISABLED: LoginResult = { ok: false, code: "disabled" };
+
+export interface RegistryDirectory extends DeviceDirectory, Disposable {
+  /** Checks desired values: as `validate`, `null` removes, and the model must let it be written. */
+  validateDesired(product: string, values: Values): ValidatedValues;
+}
+
+export function createDeviceDirectory(
+  options: {
+    readonly reader: PointReader;
+    readonly changes: ChangesFollower;
+    readonly logger: Logger;
+  },
+): RegistryDirectory {
+  return new SqlDirectory(options.reader, options.changes, options.logger);
+}
+
+class SqlDirectory implements RegistryDirectory {
+  readonly #deviceRow: ReturnType<PointReader["prepareOne"]>;
+  readonly #productRow: ReturnType<PointReader["prepareOne"]>;
+  readonly #logger: Logger;
+  readonly #unfollow: () => void;
+  readonly #devices = new Map<string, KnownDevice>();
+  readonly #products = new Map<string, KnownProduct>();
+  readonly #revoked = new Set<RevokedListener>();
+
+  constructor(reader: PointReader, changes: ChangesFollower, logger: Logger) {
+    this.#deviceRow = reader.prepareOne(
+      "select secret_hash, enabled from devices where product = ? and device = ?",
+    );
+    this.#productRow = reader.prepareOne(
+      "select mode, model, late_days_max from products where key = ?",
+    );
+    this.#logger = logger;
+    this.#unfollow = changes.onChange((change) => this.#apply(change));
+  }
+
+  login(product: string, device: string, secret: string): LoginResult {
+    const key = `${product}/${device}`;
+    const given = hashSecret(secret.slice(0, LIMITS.secretCharactersMax + 1));
+    const known = this.#devices.get(key);
+    const isKnown = isSameHash(known?.secretHash ?? NO_HASH, given);
+    if (known !== undefined && isKnown) return { ok: true, login: known.login };
+    // Every failure makes the same lookup and the same two compares, known or not.
+    const row = this.#deviceRow(product.slice(0, 65), device.slice(0, 65));
+    const stored = row === undefined ? NO_HASH : row.secret_hash as Uint8Array;
+    const isRight = isSameHash(stored, given);
+    if (row === undefined || !isRight) return BAD_CREDENTIALS;
+    if (row.enabled !== 1) return DISABLED;
+    const login = { product, device };
+    keep(this.#devices, key, { secretHash: stored, login }, LIMITS.loginCacheMax);
+    return { ok: true, login };
+  }
+
+  validate(product: string, values: Values): ValidatedValues {
+    const known = this.#product(product);
+    return known === undefined ? unknownProduct(product) : known.model.validate(values);
+  }
+
+  validateDesired(product: string, values: Values): ValidatedValues {
+    const known = this.#product(product);
+    return known === undefined ? unknownProduct(product) : known.model.validateDesired(values);
+  }
+
+  accepts(product: string, values: Values): boolean {
+    return this.#product(product)?.model.accepts(values) ?? false;
+  }
+
+  lateDaysMax(product: string): number {
+    return this.#product(product)?.lateDaysMax ?? LIMITS.lateDaysDefault;
+  }
+
+  onRevoked(listener: RevokedListener): () => void {
+    this.#revoked.add(listener);
+    return () => void this.#revoked.delete(listener);
+  }
+
+  [Symbol.dispose](): void {
+    this.#unfollow();
+    this.#revoked.clear();
+  }
+
+  #product(key: string): KnownProduct | undefined {
+    const known = this.#products.get(key);
+    if (known !== undefined) return known;
+    const row = this.#productRow(key);
+    if (row === undefined) return undefined; // Not kept: anybody can ask for any number of names.
+    const model = row.model === null ? null : JSON.parse(String(row.model));
+    const loaded = {
+      model: compileModel(model, row.mode as ProductMode),
+      lateDaysMax: Number(row.late_days_max),
+    };
+    keep(this.#products, key, loaded, LIMITS.modelCacheMax);
+    return loaded;
+  }
+
+  #apply(change: FollowedChange): void {
+    switch (change.kind) {
+      case "reset":
+        return this.#checkAll();
+      case "product_changed":
+      case "product_deleted":
+        this.#products.delete(change.product);
+        return;
+      case "device_enabled":
+        this.#devices.delete(`${change.product}/${change.device}`);
+        return;
+      case "device_disabled":
+      case "device_rotated":
+      case "device_deleted":
+        this.#devices.delete(`${change.product}/${change.device}`);
+        return this.#revoke(change.product, change.device, change.kind);
+    }
+  }
+
+  /** Changes were missed: everything that is kept is compared with the registry. */
+  #checkAll(): void {
+    this.#products.clear();
+    const kept = [...this.#devices.values()];
+    this.#devices.clear();
+    for (const { login: { product, device }, secretHash } of kept) {
+      const row = this.#deviceRow(product, device);
+      const stored = row?.secret_hash as Uint8Array | undefined;
+      if (stored === undefined) this.#revoke(product, device, "device_deleted");
+      else if (row!.enabled !== 1) this.#revoke(product, device, "device_disabled");
+      else if (!isSameHash(stored, secretHash)) this.#revoke(product, device, "device_rotated");
+    }
+  }
+
+  #revoke(product: string, device: string, reason: string): void {
+    for (const listener of this.#revoked) {
+      try {
+        listener(product, device, reason);
+      } catch (fault) {
+        this.#logger.error("listener of revocations threw", { product, device, fault });
+      }
+    }
+  }
+}
+
+/** Adds to a bounded cache; the oldest gives way. */
+function keep<Value>(cache: Map<string, Value>, key: string, value: Value, max: number): void {
+  if (cache.size >= max) cache.delete(cache.keys().next().value!);
+  cache.set(key, value);
+}
+
+function unknownProduct(product: string): ValidatedValues {
+  const message = `Cannot accept values: there is no product ${quote(product)}`;
+  const refused: Issue[] = [{ path: "", rule: "product", message }];
+  return { values: {}, refused };
+}

@@ -1,0 +1,74 @@
+/**
+ * After a crash the devices that were connected still count as online: their sessions died with the
+ * process. The sweep tells each such actor that its session ended, at a bounded rate, once the views
+ * have caught up with the log.
+ */
+import { type Clock, waitMs } from "../../runtime/clock.ts";
+import { messageOf } from "../../runtime/errors.ts";
+import type { Logger } from "../../runtime/logger.ts";
+import type { DeviceMessage } from "./messages.ts";
+import type { Views } from "./views.ts";
+
+export interface PresenceSweepOptions {
+  /** Of this process: sessions of others are dead. */
+  readonly incarnation: string;
+  /** The views, once they have started. */
+  readonly views: () => Views | undefined;
+  /** Whether the views have seen all that was in the log at the start. */
+  readonly hasCaughtUp: () => Promise<boolean>;
+  /** Resolves when the message is durable. */
+  readonly send: (address: string, body: Uint8Array) => Promise<void>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export interface PresenceSweep extends AsyncDisposable {
+  /** Resolves when no device of another incarnation is online. */
+  readonly done: Promise<void>;
+}
+
+/** Devices told in one go, and the pause between: 5,000 a second at most. */
+const PAGE = 500;
+const PAUSE_MS = 100;
+const ENCODER = new TextEncoder();
+
+export function startPresenceSweep(options: PresenceSweepOptions): PresenceSweep {
+  let isStopping = false;
+  const done = run(options, () => isStopping);
+  return {
+    done,
+    async [Symbol.asyncDispose]() {
+      isStopping = true;
+      await done;
+    },
+  };
+}
+
+async function run(options: PresenceSweepOptions, isStopping: () => boolean): Promise<void> {
+  const { clock, logger } = options;
+  let swept = 0;
+  while (!isStopping()) {
+    try {
+      const left = await sweepPage(options);
+      if (left === 0) break;
+      swept += left ?? 0;
+    } catch (fault) {
+      logger.warn("presence sweep waits", { fault: messageOf(fault) });
+    }
+    await waitMs(clock, PAUSE_MS);
+  }
+  if (swept > 0) logger.info("dead sessions were closed", { swept });
+}
+
+/** How many were told; undefined: too early. Rows leave the view when the actors have handled it. */
+async function sweepPage(options: PresenceSweepOptions): Promise<number | undefined> {
+  const views = options.views();
+  if (views === undefined || !await options.hasCaughtUp()) return undefined;
+  const online = await views.onlineWithOtherIncarnation(options.incarnation, PAGE);
+  await Promise.all(online.map((device) => {
+    const { key, session } = device;
+    const message: DeviceMessage = { type: "disconnected", session, reason: "node_restarted" };
+    return options.send(`device/${key}`, ENCODER.encode(JSON.stringify(message)));
+  }));
+  return online.length;
+}

@@ -1,0 +1,205 @@
+/** Devices of the registry: who may connect, and what people call it. Secrets are kept as SHA-256. */
+import type { Clock } from "../../runtime/clock.ts";
+import type { Random } from "../../runtime/random.ts";
+import type { Transaction } from "../../runtime/store/relational_store.ts";
+import { BAD_CURSOR, versionRefusal } from "../registry/conditions.ts";
+import { decodeCursor } from "../registry/cursor.ts";
+import { accepted, invalid, type Outcome, type Page, refused } from "../registry/outcome.ts";
+import type { RegistryStore } from "../registry/registry_store.ts";
+import type { DevicesTable, RegistryTables } from "../registry/tables.ts";
+import { type ChangeKind, type ChangesFollower, recordChange } from "./changes.ts";
+import { searchDevices } from "./device_search.ts";
+import {
+  type Device,
+  deviceIssues,
+  deviceOf,
+  type DevicePatch,
+  type DeviceWithSecret,
+  distinct,
+  fieldIssues,
+  type NewDevice,
+  newRow,
+  secretIssues,
+} from "./device_row.ts";
+import { createSecret, hashSecret } from "./secret.ts";
+
+export type { Device, DevicePatch, DeviceWithSecret, NewDevice };
+
+export interface DeviceQuery {
+  readonly product?: string;
+  /** Part of device or name; ASCII letters in either case. */
+  readonly q?: string;
+  readonly tag?: string;
+  /** 1 to 500. */
+  readonly limit: number;
+  readonly cursor?: string;
+}
+
+export interface DeviceRegistryOptions {
+  readonly store: RegistryStore;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly changes: ChangesFollower;
+}
+
+export class DeviceRegistry {
+  readonly #store: RegistryStore;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #changes: ChangesFollower;
+
+  constructor(options: DeviceRegistryOptions) {
+    this.#store = options.store;
+    this.#clock = options.clock;
+    this.#random = options.random;
+    this.#changes = options.changes;
+  }
+
+  /** Refuses with `invalid`, `not_found` (the product) or `exists`. */
+  async create(input: NewDevice): Promise<Outcome<DeviceWithSecret>> {
+    const issues = deviceIssues(input);
+    if (issues.length > 0) return invalid(issues);
+    const secret = input.secret ?? createSecret(this.#random);
+    const row = newRow(input, secret, this.#clock.nowMs());
+    const outcome = await this.#store.db.transaction().execute(async (transaction) => {
+      const product = await transaction.selectFrom("products").select("key")
+        .where("key", "=", input.product).executeTakeFirst();
+      if (product === undefined) {
+        return refused("not_found", `Cannot find product "${input.product}"`);
+      }
+      if (await storedRow(transaction, input.product, input.device) !== undefined) {
+        const address = `${input.product}/${input.device}`;
+        return refused("exists", `Cannot create device "${address}": it exists`);
+      }
+      await transaction.insertInto("devices").values(row).execute();
+      await writeTags(transaction, input.product, input.device, JSON.parse(row.tags));
+      return accepted({ device: deviceOf(row), secret });
+    });
+    return outcome;
+  }
+
+  async get(product: string, device: string): Promise<Device | undefined> {
+    const row = await this.#store.db.selectFrom("devices").selectAll()
+      .where("product", "=", product).where("device", "=", device).executeTakeFirst();
+    return row === undefined ? undefined : deviceOf(row);
+  }
+
+  /** By product and device. A page may be short, even empty, while `nextCursor` is not null. */
+  async list(query: DeviceQuery): Promise<Outcome<Page<Device>>> {
+    const after = query.cursor === undefined ? ["", ""] : decodeCursor(query.cursor, 2);
+    if (after === undefined) return invalid([BAD_CURSOR]);
+    const page = await searchDevices(this.#store, this.#clock, query, [after[0]!, after[1]!]);
+    return accepted({ items: page.rows.map(deviceOf), nextCursor: page.nextCursor });
+  }
+
+  /** Refuses with `invalid`, `not_found` or `stale`. */
+  async update(
+    product: string,
+    device: string,
+    patch: DevicePatch,
+    expectedVersion?: number,
+  ): Promise<Outcome<Device>> {
+    const issues = fieldIssues(patch);
+    if (issues.length > 0) return invalid(issues);
+    return await this.#change(product, device, expectedVersion, (row) => {
+      const enabled = patch.enabled === undefined ? row.enabled : Number(patch.enabled);
+      const kind = enabled === 1 ? "device_enabled" : "device_disabled";
+      return {
+        row: {
+          ...row,
+          name: patch.name ?? row.name,
+          tags: patch.tags === undefined ? row.tags : JSON.stringify(distinct(patch.tags)),
+          enabled,
+        },
+        ...(enabled === row.enabled ? undefined : { kind }),
+      };
+    });
+  }
+
+  /** The old secret ends at once, and with it the session of the device. Refuses as `update`. */
+  async rotateSecret(
+    product: string,
+    device: string,
+    options: { readonly secret?: string; readonly expectedVersion?: number } = {},
+  ): Promise<Outcome<DeviceWithSecret>> {
+    const issues = secretIssues(options.secret);
+    if (issues.length > 0) return invalid(issues);
+    const secret = options.secret ?? createSecret(this.#random);
+    const changed = await this.#change(product, device, options.expectedVersion, (row) => {
+      return { row: { ...row, secret_hash: hashSecret(secret) }, kind: "device_rotated" };
+    });
+    return changed.ok ? accepted({ device: changed.value, secret }) : changed;
+  }
+
+  /**
+   * True if it was there. Refuses with `stale`. The device's actor learns of it by a message
+   * `removed`, sent by who follows the changes (`device_removals.ts`).
+   */
+  async delete(
+    product: string,
+    device: string,
+    expectedVersion?: number,
+  ): Promise<Outcome<boolean>> {
+    const atMs = this.#clock.nowMs();
+    const outcome = await this.#store.db.transaction().execute(async (transaction) => {
+      const row = await storedRow(transaction, product, device);
+      if (row === undefined) return accepted(false);
+      const refusal = versionRefusal("device", `${product}/${device}`, row, expectedVersion);
+      if (refusal !== undefined) return refusal;
+      await transaction.deleteFrom("devices")
+        .where("product", "=", product).where("device", "=", device).execute();
+      await writeTags(transaction, product, device, []);
+      await recordChange(transaction, { kind: "device_deleted", product, device, atMs });
+      return accepted(true);
+    });
+    this.#changes.catchUp();
+    return outcome;
+  }
+
+  async #change(
+    product: string,
+    device: string,
+    expectedVersion: number | undefined,
+    decide: (row: DevicesTable) => { readonly row: DevicesTable; readonly kind?: ChangeKind },
+  ): Promise<Outcome<Device>> {
+    const atMs = this.#clock.nowMs();
+    const outcome = await this.#store.db.transaction().execute(async (transaction) => {
+      const stored = await storedRow(transaction, product, device);
+      const refusal = versionRefusal("device", `${product}/${device}`, stored, expectedVersion);
+      if (stored === undefined || refusal !== undefined) return refusal!;
+      const { row, kind } = decide(stored);
+      const next = { ...row, version: stored.version + 1, updated_at: atMs };
+      await transaction.updateTable("devices").set(next)
+        .where("product", "=", product).where("device", "=", device).execute();
+      if (row.tags !== stored.tags) {
+        await writeTags(transaction, product, device, JSON.parse(row.tags));
+      }
+      if (kind !== undefined) await recordChange(transaction, { kind, product, device, atMs });
+      return accepted(deviceOf(next));
+    });
+    this.#changes.catchUp();
+    return outcome;
+  }
+}
+
+function storedRow(
+  transaction: Transaction<RegistryTables>,
+  product: string,
+  device: string,
+): Promise<DevicesTable | undefined> {
+  return transaction.selectFrom("devices").selectAll()
+    .where("product", "=", product).where("device", "=", device).executeTakeFirst();
+}
+
+async function writeTags(
+  transaction: Transaction<RegistryTables>,
+  product: string,
+  device: string,
+  tags: readonly string[],
+): Promise<void> {
+  await transaction.deleteFrom("device_tags")
+    .where("product", "=", product).where("device", "=", device).execute();
+  if (tags.length === 0) return;
+  const rows = tags.map((tag) => ({ tag, product, device }));
+  await transaction.insertInto("device_tags").values(rows).execute();
+}

@@ -1,0 +1,154 @@
+import assert from "node:assert/strict";
+import type { Outcome, Page } from "../registry/outcome.ts";
+import { seededRandom } from "../../runtime/random.ts";
+import { openTestRegistry, TEST_NOW_MS } from "../../test/support/test_registry.ts";
+import { importDevices } from "./device_import.ts";
+import type { Device } from "./registry.ts";
+import { hashSecret } from "./secret.ts";
+
+function valueOf<T>(outcome: Outcome<T>): T {
+  assert.ok(outcome.ok, JSON.stringify(outcome));
+  return outcome.value;
+}
+
+function codeOf(outcome: Outcome<unknown>): string {
+  assert.ok(!outcome.ok, "it was not refused");
+  return outcome.code;
+}
+
+function keysOf(page: Page<Device>): string[] {
+  return page.items.map(({ product, device }) => `${product}/${device}`);
+}
+
+Deno.test("a device is created with a secret that is stored as its hash only", async () => {
+  await using registry = await openTestRegistry();
+  const { devices, products, store } = registry;
+  assert.equal(codeOf(await devices.create({ product: "pump", device: "p" })), "not_found");
+  valueOf(await products.create({ key: "pump" }));
+  const input = { product: "pump", device: "p", name: "Pump ☂", tags: ["north", "north", "wet"] };
+  const { device, secret } = valueOf(await devices.create(input));
+  assert.deepEqual(device, {
+    product: "pump",
+    device: "p",
+    name: "Pump ☂",
+    tags: ["north", "wet"],
+    enabled: true,
+    version: 1,
+    createdAt: TEST_NOW_MS,
+    updatedAt: TEST_NOW_MS,
+  });
+  assert.match(secret, /^[A-Za-z0-9_-]{43}$/);
+  const row = store.reader.prepareOne("select * from devices")()!;
+  assert.deepEqual(
+    new Uint8Array(row.secret_hash as Uint8Array),
+    new Uint8Array(hashSecret(secret)),
+  );
+  assert.ok(!JSON.stringify(row).includes(secret));
+  assert.equal(codeOf(await devices.create(input)), "exists");
+  const brought = { product: "pump", device: "q", secret: "brought along" };
+  assert.equal(valueOf(await devices.create(brought)).secret, "brought along");
+});
+
+Deno.test("a device is changed with its version, rotated and deleted", async () => {
+  await using registry = await openTestRegistry();
+  const { devices, products } = registry;
+  valueOf(await products.create({ key: "pump" }));
+  const { secret } = valueOf(await devices.create({ product: "pump", device: "p" }));
+  const changed = valueOf(await devices.update("pump", "p", { tags: ["a"], enabled: false }, 1));
+  assert.deepEqual([changed.version, changed.enabled, changed.tags], [2, false, ["a"]]);
+  assert.equal(codeOf(await devices.update("pump", "p", { name: "x" }, 1)), "stale");
+  assert.equal(codeOf(await devices.update("pump", "none", { name: "x" })), "not_found");
+  const rotated = valueOf(await devices.rotateSecret("pump", "p"));
+  assert.notEqual(rotated.secret, secret);
+  assert.equal(rotated.device.version, 3);
+  assert.equal(codeOf(await devices.rotateSecret("pump", "p", { secret: "short" })), "invalid");
+  assert.equal(codeOf(await devices.delete("pump", "p", 1)), "stale");
+  assert.equal(valueOf(await devices.delete("pump", "p")), true);
+  assert.equal(valueOf(await devices.delete("pump", "p")), false);
+  assert.deepEqual(keysOf(valueOf(await devices.list({ limit: 10, tag: "a" }))), []);
+});
+
+Deno.test("bad devices are refused", async () => {
+  await using registry = await openTestRegistry();
+  valueOf(await registry.products.create({ key: "pump" }));
+  const create = async (more: object) =>
+    codeOf(await registry.devices.create({ product: "pump", device: "p", ...more }));
+  for (const device of ["", "a b", "a/b", "__proto__", ".", "x".repeat(65), "\ud800", "a\u0000b"]) {
+    assert.equal(await create({ device }), "invalid", JSON.stringify(device));
+  }
+  assert.equal(await create({ secret: "1234567" }), "invalid");
+  assert.equal(await create({ secret: "x".repeat(257) }), "invalid");
+  assert.equal(await create({ secret: "lone \ud800 surrogate" }), "invalid");
+  assert.equal(await create({ name: "x".repeat(129) }), "invalid");
+  assert.equal(await create({ tags: Array.from({ length: 33 }, (_, i) => `${i}`) }), "invalid");
+  assert.equal(await create({ tags: [""] }), "invalid");
+  assert.equal(await create({ tags: ["a\nb"] }), "invalid");
+});
+
+Deno.test("lists page by key, filter, and stay stable while rows change", async () => {
+  await using registry = await openTestRegistry();
+  const { devices, products } = registry;
+  for (const key of ["lamp", "pump", "valve"]) valueOf(await products.create({ key }));
+  for (const product of ["lamp", "pump"]) {
+    for (const device of ["1", "2", "3"]) {
+      const tags = device === "2" ? ["two", product] : [product];
+      valueOf(await devices.create({ product, device, tags, name: `${product} No_${device}%` }));
+    }
+  }
+  const list = async (query: object) => valueOf(await devices.list({ limit: 50, ...query }));
+  const first = await list({ limit: 2 });
+  assert.deepEqual(keysOf(first), ["lamp/1", "lamp/2"]);
+  valueOf(await devices.delete("lamp", "2"));
+  valueOf(await devices.create({ product: "lamp", device: "11" }));
+  const second = await list({ limit: 2, cursor: first.nextCursor });
+  assert.deepEqual(keysOf(second), ["lamp/3", "pump/1"]);
+  const third = await list({ limit: 2, cursor: second.nextCursor });
+  assert.deepEqual(keysOf(third), ["pump/2", "pump/3"]);
+  assert.equal(third.nextCursor, null);
+  assert.deepEqual(keysOf(await list({ product: "pump", limit: 2 })), ["pump/1", "pump/2"]);
+  assert.deepEqual(keysOf(await list({ tag: "two" })), ["pump/2"]);
+  assert.deepEqual(keysOf(await list({ tag: "lamp", product: "pump" })), []);
+  assert.deepEqual(keysOf(await list({ q: "NO_3%" })), ["lamp/3", "pump/3"]);
+  assert.deepEqual(keysOf(await list({ q: "%", tag: "two" })), ["pump/2"]);
+  assert.deepEqual(keysOf(await list({ q: "' or ''='" })), []);
+  assert.deepEqual(keysOf(await list({ product: "valve" })), []);
+  // A cursor of one filter under another one: never rows before it, never a fault.
+  const cursor = second.nextCursor!;
+  assert.deepEqual(keysOf(await list({ product: "lamp", cursor })), []);
+  assert.deepEqual(keysOf(await list({ product: "pump", cursor })), ["pump/2", "pump/3"]);
+  assert.equal(codeOf(await devices.list({ limit: 5, cursor: "nonsense" })), "invalid");
+});
+
+Deno.test("a search over more devices than one slice finds each exactly once", async () => {
+  await using registry = await openTestRegistry();
+  const { store, clock, devices } = registry;
+  valueOf(await registry.products.create({ key: "pump" }));
+  const names = Array.from({ length: 25_000 }, (_, i) => `d-${String(i).padStart(5, "0")}`);
+  const random = seededRandom(2);
+  const secret = "the same for all";
+  const input = names.map((device) => ({ product: "pump", device, secret }));
+  assert.equal(await importDevices({ store, clock, random }, input), 25_000);
+  const again = [...input.slice(0, 10), {
+    product: "pump",
+    device: "new",
+    tags: ["fresh"],
+    secret,
+  }];
+  assert.equal(await importDevices({ store, clock, random }, again), 1);
+  const found: string[] = [];
+  let cursor: string | undefined;
+  for (let pages = 0; pages < 100; pages++) {
+    const page = valueOf(
+      await devices.list({ limit: 7, q: "99", ...(cursor === undefined ? {} : { cursor }) }),
+    );
+    found.push(...page.items.map(({ device }) => device));
+    if (page.nextCursor === null) break;
+    cursor = page.nextCursor;
+  }
+  assert.deepEqual(found, names.filter((name) => name.includes("99")));
+  assert.deepEqual(keysOf(valueOf(await devices.list({ limit: 7, tag: "fresh" }))), ["pump/new"]);
+  await assert.rejects(
+    importDevices({ store, clock, random }, [{ product: "pump", device: "a b" }]),
+    { code: "invalid" },
+  );
+});

@@ -1,0 +1,106 @@
+/**
+ * Read models: rows that actors project, for lists and searches over many of them. Written by the
+ * reader "views" only, from records of class `view`. SQLite and memory behind one interface.
+ */
+import type { Json } from "../../runtime/actor/behaviour.ts";
+import type { PresenceRow } from "./messages.ts";
+
+/** One projection, as it stands in the log: body `{"view","key","row"?,"version","at"}`. */
+export interface ViewWrite {
+  readonly view: string;
+  readonly key: string;
+  /** Absent: the row is deleted. */
+  readonly row?: Json;
+  /** Version of the actor, rising: a write that is not above the stored row's is a repeat. */
+  readonly version: number;
+  /** Epoch milliseconds. */
+  readonly at: number;
+}
+
+export interface ViewBatch {
+  readonly writes: readonly ViewWrite[];
+  /** Cursor of the reader after these; stored in the same transaction. */
+  readonly cursor: number;
+}
+
+/** An online device with its session, `{incarnation}.{n}`. */
+export interface OnlineDevice {
+  /** `{product}/{device}`. */
+  readonly key: string;
+  readonly session: string;
+}
+
+/** What the API and the sweep after a crash ask. At most `VIEW_KEYS_MAX` keys at once. */
+export interface Views {
+  /** Rows by key; keys without a row are absent. */
+  rows(view: string, keys: readonly string[]): Promise<ReadonlyMap<string, Json>>;
+  /** Presence of devices `{product}/{device}`; one that was never connected is absent. */
+  presence(keys: readonly string[]): Promise<ReadonlyMap<string, PresenceRow>>;
+  /** Devices shown online by sessions of other starts than `incarnation`; those are gone. */
+  onlineWithOtherIncarnation(incarnation: string, limit: number): Promise<readonly OnlineDevice[]>;
+}
+
+export interface ViewsStore extends Views, AsyncDisposable {
+  /** Cursor of the last batch that is durable. 0 in a new store. */
+  readonly cursor: number;
+  /** Stores a batch and its cursor in one durable step; one that is not above the cursor is skipped. */
+  write(batch: ViewBatch): Promise<void>;
+}
+
+export const VIEW_KEYS_MAX = 1_000;
+export const PRESENCE = "presence";
+
+/** Session of a row that shows a device online; else undefined. */
+export function onlineSession(write: ViewWrite): string | undefined {
+  if (write.view !== PRESENCE) return undefined;
+  const row = write.row as PresenceRow | undefined;
+  return row?.online === true && row.session !== null ? row.session : undefined;
+}
+
+/** Sessions of an incarnation start with it and a dot. */
+export function isOfIncarnation(session: string, incarnation: string): boolean {
+  return session.startsWith(`${incarnation}.`);
+}
+
+export function createMemoryViews(): ViewsStore {
+  const stored = new Map<string, ViewWrite>();
+  let cursor = 0;
+  const rowOf = (view: string, key: string) => stored.get(`${view}\n${key}`)?.row;
+  const rows = <Row>(view: string, keys: readonly string[]): Promise<ReadonlyMap<string, Row>> => {
+    const found = new Map<string, Row>();
+    for (const key of keys) {
+      const row = rowOf(view, key);
+      if (row !== undefined) found.set(key, row as Row);
+    }
+    return Promise.resolve(found);
+  };
+  return {
+    get cursor() {
+      return cursor;
+    },
+    write(batch) {
+      if (batch.cursor <= cursor) return Promise.resolve();
+      for (const write of batch.writes) {
+        const id = `${write.view}\n${write.key}`;
+        if ((stored.get(id)?.version ?? -Infinity) >= write.version) continue;
+        if (write.row === undefined) stored.delete(id);
+        else stored.set(id, write);
+      }
+      cursor = batch.cursor;
+      return Promise.resolve();
+    },
+    rows: (view, keys) => rows<Json>(view, keys),
+    presence: (keys) => rows<PresenceRow>(PRESENCE, keys),
+    onlineWithOtherIncarnation(incarnation, limit) {
+      const found: OnlineDevice[] = [];
+      for (const write of stored.values()) {
+        const session = onlineSession(write);
+        if (session === undefined || isOfIncarnation(session, incarnation)) continue;
+        found.push({ key: write.key, session });
+      }
+      found.sort((one, other) => one.session < other.session ? -1 : 1);
+      return Promise.resolve(found.slice(0, limit));
+    },
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+}

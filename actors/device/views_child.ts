@@ -1,0 +1,101 @@
+/** Store and reader of the views in their own thread: start, run, stop. */
+import type { Clock } from "../../runtime/clock.ts";
+import { messageOf, UnavailableError } from "../../runtime/errors.ts";
+import type { Logger } from "../../runtime/logger.ts";
+import { connectReaderPort } from "../../runtime/log/reader_port.ts";
+import { openSqliteViews } from "./sqlite_views.ts";
+import type { Views } from "./views.ts";
+import { startViewsReader } from "./views_reader.ts";
+import { createViewsClient, startViewsWorker, type ViewsEndpoint } from "./views_worker.ts";
+
+interface ViewsStart {
+  readonly type: "views_start";
+  /** Of `views.db`. */
+  readonly path: string;
+  readonly port: MessagePort;
+}
+
+/** Called once by the Worker's root module. */
+export function runViewsWorker(scope: ViewsEndpoint, clock: Clock, logger: Logger): void {
+  let stop: (() => Promise<void>) | undefined;
+  scope.addEventListener("message", async ({ data }) => {
+    try {
+      if (data?.type === "views_start") {
+        stop = startStore(scope, data, clock, logger);
+        scope.postMessage({ type: "views_started" });
+      } else if (data?.type === "views_stop") {
+        await stop?.();
+        scope.postMessage({ type: "views_stopped" });
+      }
+    } catch (fault) {
+      scope.postMessage({ type: "views_failed", message: messageOf(fault) });
+    }
+  });
+}
+
+function startStore(scope: ViewsEndpoint, start: ViewsStart, clock: Clock, logger: Logger) {
+  const store = openSqliteViews(start.path);
+  const port = connectReaderPort(start.port);
+  let read = store.cursor;
+  const source = {
+    readTicks: async (...request: Parameters<typeof port.readTicks>) => {
+      const ticks = await port.readTicks(...request);
+      read = ticks.cursor;
+      return ticks;
+    },
+    saveCursor: (cursor: number) => port.saveCursor(cursor),
+    waitForMore: () => port.waitForMore(read),
+  };
+  const reader = startViewsReader({ source, store, clock, logger });
+  const answers = startViewsWorker(scope, store);
+  return async () => {
+    answers[Symbol.dispose]();
+    port[Symbol.dispose]();
+    await reader[Symbol.asyncDispose]();
+    await store[Symbol.asyncDispose]();
+  };
+}
+
+export interface ViewsHandle extends AsyncDisposable {
+  readonly views: Views;
+  /** Resolves with what ended the Worker, if it was not disposed. */
+  readonly failed: Promise<Error>;
+}
+
+/** @throws {UnavailableError} The store could not be opened. */
+export async function startViewsChild(
+  worker: Worker,
+  path: string,
+  port: MessagePort,
+): Promise<ViewsHandle> {
+  let fail!: (fault: Error) => void;
+  const failed = new Promise<Error>((resolve) => fail = resolve);
+  const heard = (type: string) =>
+    new Promise<void>((resolve) =>
+      worker.addEventListener("message", ({ data }) => data?.type === type && resolve())
+    );
+  worker.addEventListener("message", ({ data }) => {
+    if (data?.type === "views_failed") fail(new UnavailableError("views", data.message));
+  });
+  worker.onerror = (event) => {
+    event.preventDefault();
+    fail(new UnavailableError("views", event.message));
+  };
+  const started = heard("views_started");
+  worker.postMessage({ type: "views_start", path, port } satisfies ViewsStart, [port]);
+  const fault = await Promise.race([started, failed]);
+  if (fault !== undefined) {
+    worker.terminate();
+    throw fault;
+  }
+  const views = createViewsClient(worker);
+  let disposed: Promise<void> | undefined;
+  const dispose = async () => {
+    views[Symbol.dispose]();
+    const stopped = heard("views_stopped");
+    worker.postMessage({ type: "views_stop" });
+    await Promise.race([stopped, failed]);
+    worker.terminate();
+  };
+  return { views, failed, [Symbol.asyncDispose]: () => disposed ??= dispose() };
+}

@@ -1,0 +1,154 @@
+/**
+ * The reader "views": takes projections from the log into the views store. It never gives up: what
+ * the store refuses is tried again, and holds up nothing but itself.
+ */
+import type { Clock } from "../../runtime/clock.ts";
+import { messageOf } from "../../runtime/errors.ts";
+import type { Logger } from "../../runtime/logger.ts";
+import type { SegmentClass, Tick } from "../../runtime/log/partition_log.ts";
+import type { TickSource } from "../../runtime/log/reader_port.ts";
+import { recordsOf } from "../../runtime/log/record.ts";
+import type { ViewsStore, ViewWrite } from "./views.ts";
+
+export interface ViewsReader extends AsyncDisposable {
+  /** Every row up to here is in the store. */
+  readonly cursor: number;
+  /** Records that could not be read as a projection, and were skipped. */
+  readonly skipped: number;
+}
+
+export interface ViewsReaderOptions {
+  readonly source: TickSource;
+  readonly store: ViewsStore;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+const CLASSES: readonly SegmentClass[] = ["view"];
+const READ_BYTES_MAX = 1024 * 1024;
+/** Collects what comes meanwhile: a list may be this much behind, and a write costs an fsync. */
+const PAUSE_MS = 20;
+/** Ticks without rows move the stored cursor this often only, so that the log can be trimmed. */
+const SAVE_EVERY_MS = 1_000;
+const BACKOFF_MS = 250;
+const BACKOFF_MS_MAX = 30_000;
+
+export function startViewsReader(options: ViewsReaderOptions): ViewsReader {
+  const loop = new ReaderLoop(options);
+  const done = loop.run();
+  return {
+    get cursor() {
+      return loop.cursor;
+    },
+    get skipped() {
+      return loop.skipped;
+    },
+    async [Symbol.asyncDispose]() {
+      loop.stop();
+      await done;
+    },
+  };
+}
+
+class ReaderLoop {
+  readonly #options: ViewsReaderOptions;
+  readonly #stopped: Promise<void>;
+  #stop!: () => void;
+  #isStopping = false;
+  #savedAtMs: number;
+  /** Ticks up to here were read; those after the store's cursor had no rows. */
+  #read: number;
+  skipped = 0;
+
+  constructor(options: ViewsReaderOptions) {
+    this.#options = options;
+    this.#read = options.store.cursor;
+    this.#savedAtMs = options.clock.monotonicMs();
+    this.#stopped = new Promise((resolve) => this.#stop = resolve);
+  }
+
+  get cursor(): number {
+    return this.#read;
+  }
+
+  stop(): void {
+    this.#isStopping = true;
+    this.#stop();
+  }
+
+  async run(): Promise<void> {
+    const { source, logger } = this.#options;
+    let faults = 0;
+    while (!this.#isStopping) {
+      try {
+        if (!await this.#step()) {
+          await Promise.race([source.waitForMore(this.#read), this.#stopped]);
+        }
+        faults = 0;
+        await this.#pause(PAUSE_MS);
+      } catch (fault) {
+        const delayMs = Math.min(BACKOFF_MS_MAX, BACKOFF_MS * 2 ** Math.min(faults++, 10));
+        logger.warn("views could not be written", { fault: messageOf(fault), delayMs });
+        await this.#pause(delayMs);
+      }
+    }
+  }
+
+  /** False: there was nothing to read. */
+  async #step(): Promise<boolean> {
+    const { source, store, clock } = this.#options;
+    const { ticks, cursor } = await source.readTicks(this.#read, CLASSES, READ_BYTES_MAX);
+    if (cursor === this.#read) return false;
+    const writes = this.#decode(ticks);
+    if (writes.length > 0 || clock.monotonicMs() - this.#savedAtMs >= SAVE_EVERY_MS) {
+      await store.write({ writes, cursor });
+      await source.saveCursor(cursor);
+      this.#savedAtMs = clock.monotonicMs();
+    }
+    this.#read = cursor;
+    return true;
+  }
+
+  #decode(ticks: readonly Tick[]): ViewWrite[] {
+    const writes: ViewWrite[] = [];
+    for (const { segments } of ticks) {
+      for (const segment of segments) {
+        for (const record of recordsOf(segment)) {
+          const write = decodeViewWrite(record.body);
+          if (write !== undefined) {
+            writes.push(write);
+            continue;
+          }
+          this.skipped++;
+          const { logger } = this.#options;
+          logger.error("projection skipped: it cannot be read", { from: record.to });
+        }
+      }
+    }
+    return writes;
+  }
+
+  async #pause(delayMs: number): Promise<void> {
+    if (this.#isStopping) return;
+    let cancel = () => {};
+    const waited = new Promise<void>((resolve) => {
+      cancel = this.#options.clock.after(delayMs, resolve);
+    });
+    await Promise.race([waited, this.#stopped]);
+    cancel();
+  }
+}
+
+/** Undefined: the body is not a projection. */
+export function decodeViewWrite(body: Uint8Array): ViewWrite | undefined {
+  let write: Partial<ViewWrite>;
+  try {
+    write = JSON.parse(new TextDecoder().decode(body));
+  } catch {
+    return undefined; // Not JSON: told apart from a projection by the caller.
+  }
+  const isWrite = typeof write === "object" && write !== null &&
+    typeof write.view === "string" && typeof write.key === "string" &&
+    typeof write.version === "number" && typeof write.at === "number";
+  return isWrite ? write as ViewWrite : undefined;
+}

@@ -1,0 +1,232 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Json } from "../../runtime/actor/behaviour.ts";
+import { silentLogger } from "../../runtime/logger.ts";
+import type { Segment, Tick } from "../../runtime/log/partition_log.ts";
+import type { TickSource } from "../../runtime/log/reader_port.ts";
+import { packRecord } from "../../runtime/log/record.ts";
+import { createManualClock } from "../../test/support/manual_clock.ts";
+import { openSqliteViews } from "./sqlite_views.ts";
+import { createMemoryViews, type ViewsStore, type ViewWrite } from "./views.ts";
+import { startViewsReader } from "./views_reader.ts";
+import { createViewsClient, startViewsWorker } from "./views_worker.ts";
+
+function presence(key: string, version: number, session: string | null): ViewWrite {
+  const row = { online: session !== null, session, atMs: version };
+  return { view: "presence", key, row, version, at: version };
+}
+
+function removal(key: string, version: number): ViewWrite {
+  return { view: "presence", key, version, at: version };
+}
+
+async function withFolder(run: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "roost-views-"));
+  try {
+    await run(folder);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** One suite for each store: `open` opens the same content again. */
+function contract(name: string, open: (folder: string) => ViewsStore): void {
+  Deno.test(`${name} views keep the newest row of each key`, () =>
+    withFolder(async (folder) => {
+      await using store = open(folder);
+      assert.equal(store.cursor, 0);
+      await store.write({
+        writes: [presence("p/a", 1, "x.1"), presence("p/a", 3, null), presence("p/a", 2, "x.2")],
+        cursor: 5,
+      });
+      await store.write({ writes: [{ ...presence("p/a", 9, "y.1"), view: "other" }], cursor: 6 });
+      assert.equal(store.cursor, 6);
+      assert.deepEqual([...await store.presence(["p/a", "p/b", "p/a"])], [
+        ["p/a", { online: false, session: null, atMs: 3 }],
+      ]);
+      assert.equal((await store.rows("other", ["p/a"])).size, 1);
+      assert.equal((await store.rows("none", ["p/a"])).size, 0);
+    }));
+
+  Deno.test(`${name} views skip a batch that they had, and older rows of a later one`, () =>
+    withFolder(async (folder) => {
+      await using store = open(folder);
+      await store.write({ writes: [presence("p/a", 5, "x.1")], cursor: 5 });
+      await store.write({ writes: [presence("p/a", 9, null)], cursor: 5 });
+      await store.write({ writes: [presence("p/a", 5, null), removal("p/a", 4)], cursor: 6 });
+      assert.equal((await store.presence(["p/a"])).get("p/a")!.session, "x.1");
+      await store.write({ writes: [removal("p/a", 6)], cursor: 7 });
+      assert.equal((await store.presence(["p/a"])).size, 0);
+    }));
+
+  Deno.test(`${name} views find who is online by another incarnation`, () =>
+    withFolder(async (folder) => {
+      await using store = open(folder);
+      const writes = [
+        presence("p/a", 1, "b.1"),
+        presence("p/b", 1, "b.2"),
+        presence("p/c", 1, null),
+        presence("p/d", 1, "a.1"),
+        presence("p/e", 1, "bb.1"),
+        { ...presence("p/f", 1, "z.1"), view: "other" },
+      ];
+      await store.write({ writes, cursor: 1 });
+      const keys = async (limit: number) =>
+        (await store.onlineWithOtherIncarnation("b", limit)).map(({ key }) => key);
+      assert.deepEqual(await keys(10), ["p/d", "p/e"]);
+      assert.deepEqual(await keys(1), ["p/d"]);
+      await store.write({ writes: [presence("p/d", 2, null)], cursor: 2 });
+      assert.deepEqual(await store.onlineWithOtherIncarnation("b", 10), [
+        { key: "p/e", session: "bb.1" },
+      ]);
+    }));
+
+  Deno.test(`${name} views take hostile keys as keys`, () =>
+    withFolder(async (folder) => {
+      await using store = open(folder);
+      const keys = ["'; drop table rows; --", "__proto__", "p/\u0001", "ключ", '["a"]', "%"];
+      await store.write({ writes: keys.map((key) => presence(key, 1, "x.1")), cursor: 1 });
+      assert.deepEqual([...(await store.presence(keys)).keys()].sort(), keys.sort());
+    }));
+}
+
+contract("memory", () => createMemoryViews());
+contract("SQLite", (folder) => openSqliteViews(join(folder, "views.db")));
+
+Deno.test("SQLite views keep rows and cursor over a restart, in one step", () =>
+  withFolder(async (folder) => {
+    const path = join(folder, "views.db");
+    {
+      await using store = openSqliteViews(path);
+      await store.write({ writes: [presence("p/a", 1, "x.1")], cursor: 3 });
+      const bad = { ...presence("p/b", 1, null), version: undefined as unknown as number };
+      await assert.rejects(store.write({ writes: [presence("p/c", 1, null), bad], cursor: 9 }));
+      assert.equal(store.cursor, 3);
+    }
+    await using store = openSqliteViews(path);
+    assert.equal(store.cursor, 3);
+    assert.deepEqual([...(await store.presence(["p/a", "p/b", "p/c"])).keys()], ["p/a"]);
+  }));
+
+/** A log in memory for one reader, with faults on demand. */
+class TestSource implements TickSource {
+  readonly ticks: Tick[] = [];
+  saved = 0;
+  reads = 0;
+  fault: string | undefined;
+  #wake = () => {};
+
+  add(tick: number, bodies: readonly (Json | string)[]): void {
+    const records = bodies.map((body) =>
+      packRecord(
+        { to: "device/p/a", budget: 1 },
+        new TextEncoder().encode(typeof body === "string" ? body : JSON.stringify(body)),
+      )
+    );
+    const bytes = Uint8Array.from(records.flatMap((record) => [...record]));
+    const segment: Segment = {
+      partition: 0,
+      class: "view",
+      epoch: 1,
+      firstOffset: 0,
+      count: records.length,
+      acceptedAtMs: 1,
+      bytes,
+    };
+    this.ticks.push({ tick, segments: records.length === 0 ? [] : [segment] });
+    this.#wake();
+  }
+
+  readTicks(after: number): Promise<{ ticks: readonly Tick[]; cursor: number }> {
+    this.reads++;
+    if (this.fault !== undefined) return Promise.reject(new Error(this.fault));
+    const ticks = this.ticks.filter(({ tick }) => tick > after).slice(0, 2);
+    return Promise.resolve({ ticks, cursor: ticks.at(-1)?.tick ?? after });
+  }
+
+  saveCursor(cursor: number): Promise<void> {
+    this.saved = cursor;
+    return Promise.resolve();
+  }
+
+  waitForMore(after: number): Promise<void> {
+    if ((this.ticks.at(-1)?.tick ?? 0) > after) return Promise.resolve();
+    return new Promise((resolve) => this.#wake = resolve);
+  }
+}
+
+Deno.test("the reader stores projections, then saves its cursor, and survives faults", async () => {
+  const source = new TestSource();
+  const clock = createManualClock();
+  const store = createMemoryViews();
+  source.add(1, [{ ...presence("p/a", 1, "x.1") } as unknown as Json]);
+  source.add(2, ["not json", "[]", "null", '{"view":"presence"}']);
+  source.add(3, [{ ...presence("p/b", 1, "x.2") } as unknown as Json]);
+  await using reader = startViewsReader({ source, store, clock, logger: silentLogger });
+  await clock.advance(1_000);
+  assert.deepEqual([...(await store.presence(["p/a", "p/b"])).keys()], ["p/a", "p/b"]);
+  assert.deepEqual([store.cursor, source.saved, reader.cursor, reader.skipped], [3, 3, 3, 4]);
+
+  source.fault = "the log is away";
+  source.add(4, [{ ...presence("p/a", 2, null) } as unknown as Json]);
+  await clock.advance(10_000);
+  const before = source.reads;
+  assert.ok(before < 20, "it does not hammer");
+  assert.equal(store.cursor, 3);
+  source.fault = undefined;
+  await clock.advance(40_000);
+  assert.equal((await store.presence(["p/a"])).get("p/a")!.online, false);
+  assert.equal(source.saved, 4);
+});
+
+Deno.test("ticks without projections move the stored cursor once a second at most", async () => {
+  const source = new TestSource();
+  const clock = createManualClock();
+  const store = createMemoryViews();
+  const saves: number[] = [];
+  const write = store.write.bind(store);
+  store.write = (batch) => {
+    saves.push(batch.cursor);
+    return write(batch);
+  };
+  await using reader = startViewsReader({ source, store, clock, logger: silentLogger });
+  for (let tick = 1; tick <= 100; tick++) {
+    source.add(tick, []);
+    await clock.advance(30);
+  }
+  assert.equal(reader.cursor, 100);
+  assert.ok(saves.length >= 2 && saves.length <= 3, `${saves.length} saves`);
+});
+
+Deno.test("a client asks views of another thread, and is told their faults", async () => {
+  const { port1, port2 } = new MessageChannel();
+  const store = createMemoryViews();
+  await store.write({ writes: [presence("p/a", 1, "x.1")], cursor: 1 });
+  const failing = Object.assign(Object.create(store) as ViewsStore, {
+    rows: () => Promise.reject(new Error("disk image is malformed")),
+  });
+  const served = startViewsWorker(port1, failing);
+  const client = createViewsClient(port2);
+  port1.start();
+  port2.start();
+  try {
+    assert.deepEqual([...await client.presence(["p/a", "p/b"])], [
+      ["p/a", { online: true, session: "x.1", atMs: 1 }],
+    ]);
+    assert.deepEqual(await client.onlineWithOtherIncarnation("y", 5), [
+      { key: "p/a", session: "x.1" },
+    ]);
+    await assert.rejects(client.rows("presence", ["p/a"]), { code: "unavailable" });
+    await assert.rejects(client.presence(Array(1_001).fill("p/a")), RangeError);
+    served[Symbol.dispose]();
+    const waiting = client.presence(["p/a"]);
+    client[Symbol.dispose]();
+    await assert.rejects(waiting, { code: "unavailable" });
+    await assert.rejects(client.presence(["p/a"]), { code: "unavailable" });
+  } finally {
+    port1.close();
+    port2.close();
+  }
+});

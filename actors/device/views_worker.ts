@@ -1,0 +1,107 @@
+/** Views across threads: the store and its reader live in a Worker, the API asks from outside. */
+import type { Json } from "../../runtime/actor/behaviour.ts";
+import { messageOf, OverloadedError, UnavailableError } from "../../runtime/errors.ts";
+import type { PresenceRow } from "./messages.ts";
+import { type OnlineDevice, VIEW_KEYS_MAX, type Views } from "./views.ts";
+
+/** What both a Worker and its inside have; messages of others on it are left alone. */
+export interface ViewsEndpoint {
+  postMessage(message: unknown): void;
+  addEventListener(type: "message", listener: (event: MessageEvent) => void): void;
+  removeEventListener(type: "message", listener: (event: MessageEvent) => void): void;
+}
+
+interface ViewsCall {
+  readonly type: "views_call";
+  readonly id: number;
+  readonly method: "rows" | "presence" | "onlineWithOtherIncarnation";
+  readonly parameters: readonly unknown[];
+}
+
+type ViewsAnswer =
+  | { readonly type: "views_answer"; readonly id: number; readonly value: unknown }
+  | { readonly type: "views_answer"; readonly id: number; readonly fault: string };
+
+/** Calls that wait for their answer; a caller beyond is refused. */
+const CALLS_MAX = 1_000;
+
+/** Answers calls with `views`, on the inside. Dispose: no call is answered any more. */
+export function startViewsWorker(scope: ViewsEndpoint, views: Views): Disposable {
+  const listener = async ({ data }: MessageEvent) => {
+    const call = data as ViewsCall | undefined;
+    if (call?.type !== "views_call") return;
+    const { id } = call;
+    try {
+      const value = await answer(views, call);
+      scope.postMessage({ type: "views_answer", id, value } satisfies ViewsAnswer);
+    } catch (fault) {
+      scope.postMessage(
+        { type: "views_answer", id, fault: messageOf(fault) } satisfies ViewsAnswer,
+      );
+    }
+  };
+  scope.addEventListener("message", listener);
+  return { [Symbol.dispose]: () => scope.removeEventListener("message", listener) };
+}
+
+function answer(views: Views, { method, parameters }: ViewsCall): Promise<unknown> {
+  const [first, second] = parameters;
+  switch (method) {
+    case "rows":
+      return views.rows(first as string, second as string[]);
+    case "presence":
+      return views.presence(first as string[]);
+    case "onlineWithOtherIncarnation":
+      return views.onlineWithOtherIncarnation(first as string, second as number);
+  }
+}
+
+/**
+ * Asks the views of a Worker, on the outside. Calls reject with `UnavailableError` when it fails or
+ * was disposed, with `OverloadedError` if too many wait.
+ */
+export function createViewsClient(worker: ViewsEndpoint): Views & Disposable {
+  const waiting = new Map<number, { resolve(value: unknown): void; reject(fault: Error): void }>();
+  let lastId = 0;
+  let isOpen = true;
+  const listener = ({ data }: MessageEvent) => {
+    const reply = data as ViewsAnswer | undefined;
+    if (reply?.type !== "views_answer") return;
+    const call = waiting.get(reply.id);
+    waiting.delete(reply.id);
+    if ("fault" in reply) call?.reject(new UnavailableError("views", reply.fault));
+    else call?.resolve(reply.value);
+  };
+  worker.addEventListener("message", listener);
+  const ask = <Value>(method: ViewsCall["method"], ...parameters: unknown[]): Promise<Value> => {
+    if (!isOpen) return Promise.reject(new UnavailableError("views", "The views are closed"));
+    if (waiting.size >= CALLS_MAX) {
+      return Promise.reject(new OverloadedError("Cannot ask the views: too many wait", 1_000));
+    }
+    const id = ++lastId;
+    return new Promise((resolve, reject) => {
+      waiting.set(id, { resolve: resolve as (value: unknown) => void, reject });
+      worker.postMessage({ type: "views_call", id, method, parameters } satisfies ViewsCall);
+    });
+  };
+  return {
+    rows: async (view, keys) => await ask<ReadonlyMap<string, Json>>("rows", view, bounded(keys)),
+    presence: async (keys) =>
+      await ask<ReadonlyMap<string, PresenceRow>>("presence", bounded(keys)),
+    onlineWithOtherIncarnation: (incarnation, limit) =>
+      ask<readonly OnlineDevice[]>("onlineWithOtherIncarnation", incarnation, limit),
+    [Symbol.dispose]() {
+      isOpen = false;
+      worker.removeEventListener("message", listener);
+      for (const { reject } of waiting.values()) {
+        reject(new UnavailableError("views", "The views are closed"));
+      }
+      waiting.clear();
+    },
+  };
+}
+
+function bounded(keys: readonly string[]): readonly string[] {
+  if (keys.length <= VIEW_KEYS_MAX) return keys;
+  throw new RangeError(`Cannot look up ${keys.length} keys: VIEW_KEYS_MAX is ${VIEW_KEYS_MAX}`);
+}

@@ -1,0 +1,244 @@
+/** Products: what devices of one kind have in common. Keys are unique in the installation. */
+import type { Clock } from "../../runtime/clock.ts";
+import type { Issue } from "../../runtime/errors.ts";
+import { LIMITS } from "../../runtime/limits.ts";
+import type { Transaction } from "../../runtime/store/relational_store.ts";
+import { type ChangesFollower, recordChange } from "../device/changes.ts";
+import { BAD_CURSOR, contains, versionRefusal } from "../registry/conditions.ts";
+import { decodeCursor, encodeCursor } from "../registry/cursor.ts";
+import { nameIssues, titleIssues } from "../registry/names.ts";
+import { accepted, invalid, type Outcome, type Page, refused } from "../registry/outcome.ts";
+import { DEFAULT_PROJECT, type RegistryStore } from "../registry/registry_store.ts";
+import type { ProductsTable, RegistryTables } from "../registry/tables.ts";
+import type { ProductMode } from "./compiled_model.ts";
+import { parseThingModel, type ThingModel } from "./thing_model.ts";
+
+export interface Product {
+  readonly key: string;
+  readonly project: string;
+  readonly name: string;
+  readonly mode: ProductMode;
+  readonly model: ThingModel | null;
+  /** Points older than this are refused, days. */
+  readonly lateDaysMax: number;
+  /** From 1; rises with every change: the ETag. */
+  readonly version: number;
+  /** Epoch milliseconds. */
+  readonly createdAt: number;
+  readonly updatedAt: number;
+}
+
+export interface NewProduct {
+  readonly key: string;
+  /** Default: the key. */
+  readonly name?: string;
+  /** Default `open`. `strict` needs a model. */
+  readonly mode?: ProductMode;
+  /** Unchecked: parsed here. */
+  readonly model?: unknown;
+  /** 1 to 3,650 days. */
+  readonly lateDaysMax?: number;
+}
+
+/** Absent fields stay; `model: null` removes it. */
+export type ProductPatch = Partial<Omit<NewProduct, "key">>;
+
+export interface ProductQuery {
+  /** Part of key or name; ASCII letters in either case. */
+  readonly q?: string;
+  /** 1 to 500. */
+  readonly limit: number;
+  readonly cursor?: string;
+}
+
+const LATE_DAYS_MAX = 3_650;
+
+export class Products {
+  readonly #store: RegistryStore;
+  readonly #clock: Clock;
+  readonly #changes: ChangesFollower;
+
+  constructor(
+    options: {
+      readonly store: RegistryStore;
+      readonly clock: Clock;
+      readonly changes: ChangesFollower;
+    },
+  ) {
+    this.#store = options.store;
+    this.#clock = options.clock;
+    this.#changes = options.changes;
+  }
+
+  /** Refuses with `invalid` or `exists`. */
+  async create(input: NewProduct): Promise<Outcome<Product>> {
+    const { fields, issues } = checkFields(input);
+    issues.unshift(...nameIssues("key", input.key));
+    const mode = fields.mode ?? "open";
+    const model = fields.model ?? null;
+    issues.push(...modeIssues(mode, model));
+    if (issues.length > 0) return invalid(issues);
+    const nowMs = this.#clock.nowMs();
+    const row: ProductsTable = {
+      key: input.key,
+      project: DEFAULT_PROJECT,
+      name: fields.name ?? input.key,
+      mode,
+      model,
+      late_days_max: fields.late_days_max ?? LIMITS.lateDaysDefault,
+      version: 1,
+      created_at: nowMs,
+      updated_at: nowMs,
+    };
+    const outcome = await this.#store.db.transaction().execute(async (transaction) => {
+      if (await rowOf(transaction, input.key) !== undefined) {
+        return refused("exists", `Cannot create product "${input.key}": the key is taken`);
+      }
+      await transaction.insertInto("products").values(row).execute();
+      await recordChange(transaction, change("product_changed", input.key, nowMs));
+      return accepted(productOf(row));
+    });
+    this.#changes.catchUp();
+    return outcome;
+  }
+
+  async get(key: string): Promise<Product | undefined> {
+    const row = await this.#store.db.selectFrom("products").selectAll()
+      .where("key", "=", key).executeTakeFirst();
+    return row === undefined ? undefined : productOf(row);
+  }
+
+  /** By key. Refuses a cursor that is none. */
+  async list(query: ProductQuery): Promise<Outcome<Page<Product>>> {
+    const after = query.cursor === undefined ? [""] : decodeCursor(query.cursor, 1);
+    if (after === undefined) return invalid([BAD_CURSOR]);
+    let select = this.#store.db.selectFrom("products").selectAll()
+      .where("key", ">", after[0]!).orderBy("key").limit(query.limit + 1);
+    if (query.q !== undefined && query.q !== "") {
+      const { q } = query;
+      select = select.where((where) => where.or([contains("key", q), contains("name", q)]));
+    }
+    const rows = await select.execute();
+    const items = rows.slice(0, query.limit).map(productOf);
+    const nextCursor = rows.length > query.limit ? encodeCursor([items.at(-1)!.key]) : null;
+    return accepted({ items, nextCursor });
+  }
+
+  /**
+   * Changes what the patch names. Refuses with `invalid`, `not_found`, or `stale` if
+   * `expectedVersion` is not the stored one.
+   */
+  async update(
+    key: string,
+    patch: ProductPatch,
+    expectedVersion?: number,
+  ): Promise<Outcome<Product>> {
+    const { fields, issues } = checkFields(patch);
+    if (issues.length > 0) return invalid(issues);
+    const nowMs = this.#clock.nowMs();
+    const outcome = await this.#store.db.transaction().execute(async (transaction) => {
+      const row = await rowOf(transaction, key);
+      const refusal = versionRefusal("product", key, row, expectedVersion);
+      if (row === undefined || refusal !== undefined) return refusal!;
+      const next = { ...row, ...fields, version: row.version + 1, updated_at: nowMs };
+      const modeProblems = modeIssues(next.mode, next.model);
+      if (modeProblems.length > 0) return invalid(modeProblems);
+      await transaction.updateTable("products").set(next).where("key", "=", key).execute();
+      await recordChange(transaction, change("product_changed", key, nowMs));
+      return accepted(productOf(next));
+    });
+    this.#changes.catchUp();
+    return outcome;
+  }
+
+  /** True if it was there. Refuses with `in_use` while it has devices, and with `stale`. */
+  async delete(key: string, expectedVersion?: number): Promise<Outcome<boolean>> {
+    const nowMs = this.#clock.nowMs();
+    const outcome = await this.#store.db.transaction().execute(async (transaction) => {
+      const row = await rowOf(transaction, key);
+      if (row === undefined) return accepted(false);
+      const refusal = versionRefusal("product", key, row, expectedVersion);
+      if (refusal !== undefined) return refusal;
+      const device = await transaction.selectFrom("devices").select("device")
+        .where("product", "=", key).limit(1).executeTakeFirst();
+      if (device !== undefined) {
+        return refused("in_use", `Cannot delete product "${key}": it still has devices`);
+      }
+      await transaction.deleteFrom("products").where("key", "=", key).execute();
+      await recordChange(transaction, change("product_deleted", key, nowMs));
+      return accepted(true);
+    });
+    this.#changes.catchUp();
+    return outcome;
+  }
+}
+
+function change(kind: "product_changed" | "product_deleted", product: string, atMs: number) {
+  return { kind, product, device: "", atMs } as const;
+}
+
+function rowOf(
+  transaction: Transaction<RegistryTables>,
+  key: string,
+): Promise<ProductsTable | undefined> {
+  return transaction.selectFrom("products").selectAll().where("key", "=", key).executeTakeFirst();
+}
+
+function productOf(row: ProductsTable): Product {
+  return {
+    key: row.key,
+    project: row.project,
+    name: row.name,
+    mode: row.mode as ProductMode,
+    model: row.model === null ? null : JSON.parse(row.model),
+    lateDaysMax: row.late_days_max,
+    version: row.version,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+  };
+}
+
+interface CheckedFields {
+  readonly fields: Partial<Pick<ProductsTable, "name" | "mode" | "model" | "late_days_max">>;
+  readonly issues: Issue[];
+}
+
+function checkFields(input: ProductPatch): CheckedFields {
+  const fields: { -readonly [K in keyof CheckedFields["fields"]]: CheckedFields["fields"][K] } = {};
+  const issues: Issue[] = [];
+  if (input.name !== undefined) {
+    issues.push(...titleIssues("name", input.name));
+    fields.name = input.name;
+  }
+  if (input.mode !== undefined) {
+    fields.mode = input.mode;
+    if (input.mode !== "open" && input.mode !== "strict") {
+      issues.push({ path: "mode", rule: "enum", message: "Cannot accept mode: open or strict" });
+    }
+  }
+  if (input.lateDaysMax !== undefined) {
+    fields.late_days_max = input.lateDaysMax;
+    const days = input.lateDaysMax;
+    if (!Number.isInteger(days) || days < 1 || days > LATE_DAYS_MAX) {
+      const message = `Cannot accept ${days} as lateDaysMax: 1 to ${LATE_DAYS_MAX} whole days`;
+      issues.push({ path: "lateDaysMax", rule: "range", message });
+    }
+  }
+  if (input.model === null) fields.model = null;
+  else if (input.model !== undefined) {
+    const parsed = parseThingModel(input.model);
+    if (parsed.ok) fields.model = JSON.stringify(parsed.model);
+    else {
+      issues.push(...parsed.issues.map((issue) => {
+        return { ...issue, path: issue.path === "" ? "model" : `model.${issue.path}` };
+      }));
+    }
+  }
+  return { fields, issues };
+}
+
+function modeIssues(mode: string, model: string | null): Issue[] {
+  if (mode !== "strict" || model !== null) return [];
+  const message = "Cannot accept mode strict without a model: it would refuse every value";
+  return [{ path: "model", rule: "required", message }];
+}

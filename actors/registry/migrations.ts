@@ -1,0 +1,94 @@
+/** Migrations of `registry.db`. Ids rise by one; a released migration never changes. */
+import type { Kysely } from "../../runtime/store/relational_store.ts";
+import type { Migration } from "../../runtime/store/migrations.ts";
+
+export const REGISTRY_MIGRATIONS: readonly Migration[] = [
+  { id: 1, name: "create registry", up: createRegistry },
+  { id: 2, name: "create access", up: createAccess },
+];
+
+async function createRegistry(db: Kysely<unknown>): Promise<void> {
+  await db.schema.createTable("projects").ifNotExists()
+    .addColumn("id", "varchar(64)", (column) => column.primaryKey())
+    .addColumn("name", "varchar(128)", (column) => column.notNull())
+    .addColumn("created_at", "bigint", (column) => column.notNull())
+    .execute();
+  await db.schema.createTable("products").ifNotExists()
+    .addColumn("key", "varchar(64)", (column) => column.primaryKey())
+    .addColumn("project", "varchar(64)", (column) => column.notNull())
+    .addColumn("name", "varchar(128)", (column) => column.notNull())
+    .addColumn("mode", "varchar(8)", (column) => column.notNull())
+    .addColumn("model", "text")
+    .addColumn("late_days_max", "integer", (column) => column.notNull())
+    .addColumn("version", "integer", (column) => column.notNull())
+    .addColumn("created_at", "bigint", (column) => column.notNull())
+    .addColumn("updated_at", "bigint", (column) => column.notNull())
+    .execute();
+  await db.schema.createTable("devices").ifNotExists()
+    .addColumn("product", "varchar(64)", (column) => column.notNull())
+    .addColumn("device", "varchar(64)", (column) => column.notNull())
+    .addColumn("name", "varchar(128)", (column) => column.notNull())
+    .addColumn("tags", "text", (column) => column.notNull())
+    .addColumn("enabled", "integer", (column) => column.notNull())
+    .addColumn("secret_hash", "blob", (column) => column.notNull())
+    .addColumn("version", "integer", (column) => column.notNull())
+    .addColumn("created_at", "bigint", (column) => column.notNull())
+    .addColumn("updated_at", "bigint", (column) => column.notNull())
+    .addPrimaryKeyConstraint("devices_key", ["product", "device"])
+    .execute();
+  await db.schema.createTable("device_tags").ifNotExists()
+    .addColumn("tag", "varchar(64)", (column) => column.notNull())
+    .addColumn("product", "varchar(64)", (column) => column.notNull())
+    .addColumn("device", "varchar(64)", (column) => column.notNull())
+    .addPrimaryKeyConstraint("device_tags_key", ["tag", "product", "device"])
+    .execute();
+  await db.schema.createIndex("device_tags_of_device").ifNotExists()
+    .on("device_tags").columns(["product", "device"]).execute();
+  await createChanges(db);
+}
+
+async function createChanges(db: Kysely<unknown>): Promise<void> {
+  await db.schema.createTable("changes").ifNotExists()
+    .addColumn("id", "integer", (column) => column.primaryKey().autoIncrement())
+    .addColumn("kind", "varchar(32)", (column) => column.notNull())
+    .addColumn("product", "varchar(64)", (column) => column.notNull())
+    .addColumn("device", "varchar(64)", (column) => column.notNull())
+    .addColumn("at", "bigint", (column) => column.notNull())
+    .execute();
+  await db.schema.createTable("followers").ifNotExists()
+    .addColumn("name", "varchar(64)", (column) => column.primaryKey())
+    .addColumn("position", "bigint", (column) => column.notNull())
+    .execute();
+}
+
+async function createAccess(db: Kysely<unknown>): Promise<void> {
+  await db.schema.createTable("users").ifNotExists()
+    .addColumn("id", "varchar(64)", (column) => column.primaryKey())
+    .addColumn("project", "varchar(64)", (column) => column.notNull())
+    .addColumn("name", "varchar(64)", (column) => column.notNull().unique())
+    .addColumn("role", "varchar(16)", (column) => column.notNull())
+    .addColumn("enabled", "integer", (column) => column.notNull())
+    .addColumn("password", "varchar(255)", (column) => column.notNull())
+    .addColumn("version", "integer", (column) => column.notNull())
+    .addColumn("created_at", "bigint", (column) => column.notNull())
+    .addColumn("updated_at", "bigint", (column) => column.notNull())
+    .execute();
+  await db.schema.createTable("sessions").ifNotExists()
+    .addColumn("token_hash", "binary(32)", (column) => column.primaryKey())
+    .addColumn("user", "varchar(64)", (column) => column.notNull())
+    .addColumn("csrf", "varchar(64)", (column) => column.notNull())
+    .addColumn("created_at", "bigint", (column) => column.notNull())
+    .addColumn("expires_at", "bigint", (column) => column.notNull())
+    .execute();
+  await db.schema.createTable("api_keys").ifNotExists()
+    .addColumn("id", "varchar(64)", (column) => column.primaryKey())
+    .addColumn("project", "varchar(64)", (column) => column.notNull())
+    .addColumn("name", "varchar(128)", (column) => column.notNull())
+    .addColumn("key_hash", "binary(32)", (column) => column.notNull().unique())
+    .addColumn("scopes", "text", (column) => column.notNull())
+    .addColumn("created_by", "varchar(64)", (column) => column.notNull())
+    .addColumn("created_at", "bigint", (column) => column.notNull())
+    .addColumn("expires_at", "bigint")
+    .addColumn("last_used_at", "bigint")
+    .execute();
+}

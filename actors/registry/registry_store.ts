@@ -1,0 +1,31 @@
+/** `registry.db`: projects, products, devices, changes, users, sessions and keys. */
+import type { Clock } from "../../runtime/clock.ts";
+import type { Logger } from "../../runtime/logger.ts";
+import { openRelationalStore, type RelationalStore } from "../../runtime/store/relational_store.ts";
+import { REGISTRY_MIGRATIONS } from "./migrations.ts";
+import type { RegistryTables } from "./tables.ts";
+
+export type RegistryStore = RelationalStore<RegistryTables>;
+
+/** The project that everything belongs to until there are more. */
+export const DEFAULT_PROJECT = "default";
+
+/** Opens or makes the registry at `path`, with project `default`. */
+export async function openRegistryStore(
+  options: { readonly path: string; readonly clock: Clock; readonly logger: Logger },
+): Promise<RegistryStore> {
+  const nowMs = options.clock.nowMs();
+  const store = await openRelationalStore<RegistryTables>({
+    path: options.path,
+    migrations: REGISTRY_MIGRATIONS,
+    nowMs,
+    logger: options.logger,
+  });
+  const project = await store.db.selectFrom("projects").select("id")
+    .where("id", "=", DEFAULT_PROJECT).executeTakeFirst();
+  if (project === undefined) {
+    await store.db.insertInto("projects")
+      .values({ id: DEFAULT_PROJECT, name: "Default", created_at: nowMs }).execute();
+  }
+  return store;
+}

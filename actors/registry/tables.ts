@@ -1,0 +1,102 @@
+/**
+ * Tables of `registry.db`, as Kysely sees them. Booleans are 0 and 1, times epoch milliseconds,
+ * lists and models JSON text, hashes SHA-256.
+ */
+import type { Generated } from "../../runtime/store/relational_store.ts";
+
+export interface ProjectsTable {
+  id: string;
+  name: string;
+  created_at: number;
+}
+
+export interface ProductsTable {
+  key: string;
+  project: string;
+  name: string;
+  mode: string;
+  model: string | null;
+  late_days_max: number;
+  version: number;
+  created_at: number;
+  updated_at: number;
+}
+
+export interface DevicesTable {
+  product: string;
+  device: string;
+  name: string;
+  tags: string;
+  enabled: number;
+  secret_hash: Uint8Array;
+  version: number;
+  created_at: number;
+  updated_at: number;
+}
+
+export interface DeviceTagsTable {
+  tag: string;
+  product: string;
+  device: string;
+}
+
+/** What gateways and actors have to know of changes, in order; see `actors/device/changes.ts`. */
+export interface ChangesTable {
+  id: Generated<number>;
+  kind: string;
+  product: string;
+  /** Empty for a change of the product itself. */
+  device: string;
+  at: number;
+}
+
+/** Positions of durable followers of `changes`. */
+export interface FollowersTable {
+  name: string;
+  position: number;
+}
+
+export interface UsersTable {
+  id: string;
+  project: string;
+  name: string;
+  role: string;
+  enabled: number;
+  /** `scrypt$N$r$p$salt$hash`, base64url. */
+  password: string;
+  version: number;
+  created_at: number;
+  updated_at: number;
+}
+
+export interface SessionsTable {
+  token_hash: Uint8Array;
+  user: string;
+  csrf: string;
+  created_at: number;
+  expires_at: number;
+}
+
+export interface KeysTable {
+  id: string;
+  project: string;
+  name: string;
+  key_hash: Uint8Array;
+  scopes: string;
+  created_by: string;
+  created_at: number;
+  expires_at: number | null;
+  last_used_at: number | null;
+}
+
+export interface RegistryTables {
+  projects: ProjectsTable;
+  products: ProductsTable;
+  devices: DevicesTable;
+  device_tags: DeviceTagsTable;
+  changes: ChangesTable;
+  followers: FollowersTable;
+  users: UsersTable;
+  sessions: SessionsTable;
+  api_keys: KeysTable;
+}

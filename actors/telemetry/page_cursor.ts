@@ -1,0 +1,52 @@
+/**
+ * Where a page of history ended, as an opaque text: the time of its last point and, per metric, how
+ * many points at that very millisecond were given out. Points of one millisecond keep their order of
+ * acceptance for ever, so the place stays right while compaction moves points and new ones arrive.
+ */
+import { hashKey } from "../../runtime/actor/address.ts";
+import { InvalidError } from "../../runtime/errors.ts";
+import type { RangeQuery } from "./store.ts";
+
+export interface Place {
+  readonly atMs: number;
+  /** Per metric, in the order of the query: points at `atMs` that earlier pages gave out. */
+  readonly skips: readonly number[];
+}
+
+const CURSOR_CHARACTERS_MAX = 2_048;
+
+export function encodeCursor(query: RangeQuery, place: Place): string {
+  return btoa([keyOf(query), place.atMs, ...place.skips].join("."));
+}
+
+/** Place of the first point to give out. Throws `InvalidError` on a cursor that is not of `query`. */
+export function placeOf(query: RangeQuery, metrics: readonly string[]): Place {
+  const { cursor } = query;
+  if (cursor === undefined) return { atMs: query.fromMs, skips: metrics.map(() => 0) };
+  const [key, atMs, ...skips] = partsOf(cursor);
+  const isValid = key === keyOf(query) && skips.length === metrics.length &&
+    atMs! >= query.fromMs && atMs! < query.toMs && skips.every((skip) => skip >= 0);
+  if (!isValid) throw invalid();
+  return { atMs: atMs!, skips };
+}
+
+function partsOf(cursor: string): number[] {
+  if (cursor.length > CURSOR_CHARACTERS_MAX || !/^[A-Za-z0-9+/]+=*$/.test(cursor)) throw invalid();
+  let text: string;
+  try {
+    text = atob(cursor);
+  } catch { // Right letters, wrong length: forged, as below.
+    throw invalid();
+  }
+  if (!/^\d{1,10}\.-?\d{1,16}(\.\d{1,16}){1,32}$/.test(text)) throw invalid();
+  return text.split(".").map(Number);
+}
+
+function keyOf(query: RangeQuery): number {
+  return hashKey(JSON.stringify([query.device, [...new Set(query.metrics)]]));
+}
+
+function invalid(): InvalidError {
+  const message = "Cannot go on: the cursor is not one of this query";
+  return new InvalidError(message, [{ path: "cursor", rule: "cursor", message }]);
+}

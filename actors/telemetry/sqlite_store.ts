@@ -1,0 +1,213 @@
+/**
+ * History in one SQLite file. The caller's duties: one thread owns the file; `compact` and `expire`
+ * are called between writes (the reader "telemetry" does); `[Symbol.asyncDispose]` closes it.
+ *
+ * A write is one transaction of appended rows and the cursor. Repeats are recognised by the highest
+ * (offset, position) stored of each partition, kept in the same row as the cursor.
+ */
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+import type { Clock } from "../../runtime/clock.ts";
+import { InvalidError } from "../../runtime/errors.ts";
+import { LIMITS } from "../../runtime/limits.ts";
+import { isTime } from "./bounds.ts";
+import { Compaction } from "./compaction.ts";
+import { HotTable } from "./hot.ts";
+import { Marks } from "./marks.ts";
+import { NameTable } from "./name_table.ts";
+import { History } from "./query.ts";
+import { Retention } from "./retention.ts";
+import { openTelemetryFile, PAGE_BYTES } from "./schema.ts";
+import { SeriesChunks } from "./series_chunks.ts";
+import { SeriesTable } from "./series_table.ts";
+import type {
+  Bucket,
+  BucketQuery,
+  Point,
+  RangePage,
+  RangeQuery,
+  SampleBatch,
+  StoreFigures,
+  TelemetryStore,
+  ThinQuery,
+} from "./store.ts";
+import { type OnStep, transact } from "./transaction.ts";
+
+export interface SqliteTelemetryOptions {
+  readonly path: string;
+  readonly clock: Clock;
+  /** Hot rows, and age of the oldest, at which compaction starts. Defaults: `LIMITS`. */
+  readonly compactAtRows?: number;
+  readonly compactAfterMs?: number;
+  /** Bound of the hot table; at it, `write` compacts first. Default: `LIMITS.hotRowsMax`. */
+  readonly hotRowsMax?: number;
+  /** Default: `LIMITS.chunkPointsMax`. */
+  readonly chunkPointsMax?: number;
+  /** For tests: called at `write:…`, `compaction:…`, `compaction-finish:…`, `expire:…`, `checkpoint`. */
+  readonly onStep?: OnStep;
+}
+
+/** Bytes of a row besides its body, and of the other pages that a write touches. */
+const ROW_BYTES = 16;
+const WRITE_BYTES = 2 * PAGE_BYTES;
+
+export class SqliteTelemetryStore implements TelemetryStore {
+  readonly #db: DatabaseSync;
+  readonly #clock: Clock;
+  readonly #hotRowsMax: number;
+  readonly #onStep: OnStep;
+  readonly #hot: HotTable;
+  readonly #chunks: SeriesChunks;
+  readonly #devices: NameTable;
+  readonly #compaction: Compaction;
+  readonly #retention: Retention;
+  readonly #history: History;
+  readonly #saveProgress: StatementSync;
+  readonly #checkpoint: StatementSync;
+  #marks: Marks;
+  #cursor: number;
+  /** About how much stands in the WAL. */
+  #walBytes = 0;
+  #isClosed = false;
+
+  constructor(options: SqliteTelemetryOptions) {
+    const { clock, onStep = () => {} } = options;
+    const db = this.#db = openTelemetryFile(options.path);
+    this.#clock = clock;
+    this.#onStep = onStep;
+    this.#hotRowsMax = options.hotRowsMax ?? LIMITS.hotRowsMax;
+    const progress = db.prepare("SELECT cursor, marks FROM progress").get()!;
+    const state = db.prepare("SELECT * FROM compaction").get() as Record<string, number>;
+    this.#cursor = progress["cursor"] as number;
+    this.#marks = Marks.from(progress["marks"] as Uint8Array);
+    this.#saveProgress = db.prepare("UPDATE progress SET cursor = ?, marks = ?");
+    this.#checkpoint = db.prepare("PRAGMA wal_checkpoint(PASSIVE)");
+    this.#hot = new HotTable(db, clock, state["floor"]!);
+    this.#devices = new NameTable(db, "device");
+    const metrics = new NameTable(db, "metric");
+    const series = new SeriesTable(db, state["series_count"]!);
+    this.#chunks = new SeriesChunks(db, {
+      chunkSeq: state["chunk_seq"]!,
+      chunks: state["chunks"]!,
+      points: state["points"]!,
+      bytes: state["bytes"]!,
+    }, options.chunkPointsMax ?? LIMITS.chunkPointsMax);
+    this.#retention = new Retention(db, this.#chunks, state["horizon"] ?? undefined, onStep);
+    const horizonMs = () => this.#retention.horizonMs;
+    const shared = { clock, hot: this.#hot, chunks: this.#chunks, series, metrics, horizonMs };
+    this.#history = new History({ ...shared, devices: this.#devices });
+    this.#compaction = new Compaction({
+      ...shared,
+      db,
+      onStep,
+      counters: { runs: state["runs"]!, unreadable: state["unreadable"]! },
+      compactAtRows: options.compactAtRows ?? LIMITS.compactAtRows,
+      compactAfterMs: options.compactAfterMs ?? LIMITS.compactAfterMs,
+    });
+  }
+
+  get cursor(): number {
+    return this.#cursor;
+  }
+
+  async write(batch: SampleBatch): Promise<void> {
+    for (const { atMs } of batch.samples) {
+      if (!isTime(atMs)) throw new InvalidError(`Cannot store a sample at ${atMs}: not a time`);
+    }
+    // At the bound the writer waits, and with it its reader only.
+    while (this.#hot.rows > 0 && this.#hot.rows + batch.samples.length > this.#hotRowsMax) {
+      await this.compact(true);
+      await new Promise<void>((resolve) => this.#clock.soon(resolve));
+    }
+    if (batch.cursor > this.#cursor) this.#writeNow(batch);
+    if (this.#walBytes >= 8 * LIMITS.telemetryWalBytesMax) this.#checkpointNow();
+  }
+
+  range(query: RangeQuery): Promise<RangePage> {
+    return this.#history.range(query);
+  }
+
+  buckets(query: BucketQuery): Promise<Record<string, Bucket[]>> {
+    return this.#history.buckets(query);
+  }
+
+  thin(query: ThinQuery): Promise<Record<string, Point[]>> {
+    return this.#history.thin(query);
+  }
+
+  latest(device: string): Promise<Record<string, Point>> {
+    return this.#history.latest(device);
+  }
+
+  expire(beforeMs: number, sliceRows: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const removed = this.#retention.expire(beforeMs, sliceRows);
+      this.#walBytes += removed.bytes;
+      resolve(removed.isMore);
+    });
+  }
+
+  async compact(force = false): Promise<boolean> {
+    await this.#hot.indexed;
+    if (this.#isClosed) return false;
+    if (this.#walBytes >= LIMITS.telemetryWalBytesMax) {
+      this.#checkpointNow();
+      return true;
+    }
+    const before = this.#chunks.totals;
+    const hasMore = this.#compaction.step(force);
+    // Each new chunk dirties about a leaf; where many are of one leaf, this is too much, harmlessly.
+    this.#walBytes += (this.#chunks.totals.chunkSeq - before.chunkSeq) * PAGE_BYTES;
+    return hasMore;
+  }
+
+  figures(): StoreFigures {
+    const { chunks, points, bytes } = this.#chunks.totals;
+    return {
+      cursor: this.#cursor,
+      hotRows: this.#hot.rows,
+      chunks,
+      chunkPoints: points,
+      chunkBytes: bytes,
+      compactions: this.#compaction.counters.runs,
+      unreadable: this.#compaction.counters.unreadable,
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    await this.#hot.close();
+    this.#db.close();
+  }
+
+  #writeNow(batch: SampleBatch): void {
+    const fields: (number | Uint8Array)[] = [];
+    const marks = this.#marks.copy();
+    let bytes = WRITE_BYTES;
+    try {
+      transact(this.#db, "write", this.#onStep, () => {
+        for (const sample of batch.samples) {
+          if (!marks.advance(sample.partition, sample.offset, sample.position)) continue;
+          fields.push(this.#devices.intern(sample.device), sample.atMs, sample.values);
+          bytes += ROW_BYTES + sample.values.length;
+        }
+        this.#hot.insert(fields);
+        this.#saveProgress.run(batch.cursor, marks.bytes());
+      });
+    } catch (fault) {
+      this.#devices.forget();
+      throw fault;
+    }
+    this.#hot.accept(fields);
+    this.#marks = marks;
+    this.#cursor = batch.cursor;
+    this.#walBytes += bytes;
+  }
+
+  #checkpointNow(): void {
+    this.#onStep("checkpoint:before");
+    this.#checkpoint.get();
+    this.#walBytes = 0;
+    this.#onStep("checkpoint:after");
+  }
+}

@@ -1,0 +1,115 @@
+/**
+ * Who calls, and whether they may: credentials, rate, policy and CSRF, in this order, before anything
+ * of the body is read.
+ */
+import { timingSafeEqual } from "node:crypto";
+import type { Clock } from "../../runtime/clock.ts";
+import { LIMITS } from "../../runtime/limits.ts";
+import { isRoleAtLeast, type Policy } from "./policy.ts";
+import type { Caller, HttpPorts } from "./ports.ts";
+import { ProblemError } from "./problem.ts";
+import { type BucketRate, type BucketState, TokenBuckets } from "./token_buckets.ts";
+
+export const SESSION_COOKIE = "roost_session";
+export const CSRF_HEADER = "x-csrf-token";
+/** Longer credentials are refused unread. */
+const CREDENTIAL_CHARACTERS_MAX = 512;
+const CHALLENGE = { "www-authenticate": `Bearer realm="roost"` };
+const ENCODER = new TextEncoder();
+export const RATE_DEFAULT: BucketRate = {
+  perSecond: LIMITS.httpRequestsPerSecondMax,
+  burst: LIMITS.httpRequestsBurstMax,
+};
+
+export interface Admitted {
+  readonly caller: Caller | undefined;
+  /** Absent: devices have buckets of their own. */
+  readonly rate: BucketState | undefined;
+}
+
+export class Guard {
+  readonly #ports: Pick<HttpPorts, "keys" | "sessions">;
+  readonly #rates: TokenBuckets;
+
+  constructor(
+    ports: Pick<HttpPorts, "keys" | "sessions">,
+    clock: Clock,
+    rate: BucketRate = RATE_DEFAULT,
+  ) {
+    this.#ports = ports;
+    this.#rates = new TokenBuckets(rate, clock, LIMITS.httpCallersMax);
+  }
+
+  /** @throws {ProblemError} 401, 403 or 429. */
+  async admit(request: Request, policy: Policy, remote: string): Promise<Admitted> {
+    if (policy.type === "device") return { caller: undefined, rate: undefined };
+    if (policy.type === "public") {
+      return { caller: undefined, rate: this.#take(`address:${remote}`) };
+    }
+    const caller = await this.#callerOf(request);
+    // Strangers share the bucket of their address, so that guessing is paid for before it is answered.
+    const rate = this.#take(caller === undefined ? `address:${remote}` : bucketOf(caller));
+    if (caller === undefined) {
+      const detail = "Cannot tell who calls: log in, or send an API key";
+      throw new ProblemError("unauthorized", detail, { headers: CHALLENGE });
+    }
+    assertAllowed(policy, caller);
+    if (caller.type === "user" && !isSafe(request.method)) assertCsrf(request, caller.csrf);
+    return { caller, rate };
+  }
+
+  async #callerOf(request: Request): Promise<Caller | undefined> {
+    const header = request.headers.get("authorization");
+    if (header !== null) { // A key that is wrong is not covered up by a cookie that is right.
+      const key = /^bearer +(\S+)$/i.exec(header.slice(0, CREDENTIAL_CHARACTERS_MAX))?.[1];
+      return key === undefined ? undefined : await this.#ports.keys.find(key);
+    }
+    const token = sessionToken(request.headers);
+    return token === undefined ? undefined : await this.#ports.sessions.find(token);
+  }
+
+  #take(name: string): BucketState {
+    const rate = this.#rates.take(name);
+    if (rate.isAllowed) return rate;
+    const detail = `Cannot take more requests: ${rate.limit} at once are the bound`;
+    throw new ProblemError("rate-limited", detail, { retryAfterMs: rate.retryAfterMs });
+  }
+}
+
+/** The session token of the cookie, if there is one that could be. */
+export function sessionToken(headers: Headers): string | undefined {
+  const cookies = headers.get("cookie");
+  if (cookies === null || cookies.length > 8_192) return undefined;
+  for (const cookie of cookies.split(";")) {
+    const [name, value] = cookie.trim().split("=", 2);
+    if (name !== SESSION_COOKIE || value === undefined || value === "") continue;
+    return value.length > CREDENTIAL_CHARACTERS_MAX ? undefined : value;
+  }
+  return undefined;
+}
+
+function assertAllowed(policy: Policy & { type: "caller" }, caller: Caller): void {
+  const isAllowed = caller.type === "user"
+    ? isRoleAtLeast(caller.role, policy.role)
+    : policy.scope !== undefined && caller.scopes.includes(policy.scope);
+  if (isAllowed) return;
+  const needed = policy.scope === undefined
+    ? `a person of role ${policy.role}`
+    : `role ${policy.role}, or a key with scope ${policy.scope}`;
+  throw new ProblemError("forbidden", `Cannot do this: it takes ${needed}`);
+}
+
+function assertCsrf(request: Request, expected: string): void {
+  const sent = ENCODER.encode(request.headers.get(CSRF_HEADER) ?? "");
+  const wanted = ENCODER.encode(expected);
+  if (sent.length === wanted.length && timingSafeEqual(sent, wanted)) return;
+  throw new ProblemError("csrf", "Cannot write with a cookie alone: send X-CSRF-Token too");
+}
+
+function isSafe(method: string): boolean {
+  return method === "GET" || method === "HEAD";
+}
+
+function bucketOf(caller: Caller): string {
+  return `${caller.type}:${caller.id}`;
+}

@@ -1,0 +1,268 @@
+/**
+ * The one HTTP app: `/api/v1` for people and programs, `/ingest/v1` for devices, health, metrics and
+ * the document. Works without a port: `fetch` takes a request and gives its response.
+ */
+import { type Context, Hono } from "hono";
+import { messageOf, OverloadedError } from "../../runtime/errors.ts";
+import { LIMITS } from "../../runtime/limits.ts";
+import { createDocumentRoutes } from "./routes/document_routes.ts";
+import { Guard } from "./guard.ts";
+import { Ingest } from "./ingest.ts";
+import { assertAllPoliciesUsed } from "./policy.ts";
+import type { HttpPorts } from "./ports.ts";
+import { problemOf, problemResponse } from "./problem.ts";
+import { assertJsonType, readBytes } from "./request_input.ts";
+import { createRoutes } from "./routes/routes.ts";
+import type { Route } from "./route.ts";
+import { rateHeaders } from "./token_buckets.ts";
+
+/** Where a request came from; as `Deno.serve` says it. */
+export interface RequestOrigin {
+  readonly remoteAddr: Deno.Addr;
+}
+
+export interface HttpFigures {
+  /** Requests answered so far by status: `202`. */
+  readonly answers: ReadonlyMap<number, number>;
+  readonly inFlight: number;
+  /** Posts of devices that wait for their body or their append. */
+  readonly posts: number;
+}
+
+export interface HttpApp extends Disposable {
+  readonly app: Hono<AppEnv>;
+  readonly routes: readonly Route[];
+  fetch(request: Request, origin?: RequestOrigin): Promise<Response> | Response;
+  figures(): HttpFigures;
+  /** Refuses requests from now on; resolves when those before are answered, or after `withinMs`. */
+  drain(withinMs: number): Promise<void>;
+}
+
+interface AppEnv {
+  Bindings: { readonly remote?: string };
+}
+
+const SECURITY_HEADERS: readonly (readonly [string, string])[] = [
+  ["x-content-type-options", "nosniff"],
+  ["x-frame-options", "DENY"],
+  ["referrer-policy", "no-referrer"],
+  ["cross-origin-resource-policy", "same-origin"],
+  [
+    "content-security-policy",
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; " +
+    "frame-ancestors 'none'",
+  ],
+];
+const EMPTY = new Uint8Array();
+const EMPTY_OBJECT = new TextEncoder().encode("{}");
+const INGEST_PREFIX = "/ingest/v1/";
+const UNKNOWN_REMOTE = "unknown";
+
+/** @throws {AssertionError} If a route has no policy or a policy no route. */
+export function createHttpApp(ports: HttpPorts): HttpApp {
+  const ingest = new Ingest(ports);
+  const served = createRoutes(ports, ingest);
+  const routes = [...served, ...createDocumentRoutes(served)];
+  assertAllPoliciesUsed(new Set(routes.map((route) => route.name)));
+  return new RoostHttpApp(ports, ingest, routes);
+}
+
+class RoostHttpApp implements HttpApp {
+  readonly app = new Hono<AppEnv>();
+  readonly routes: readonly Route[];
+  readonly #ports: HttpPorts;
+  readonly #ingest: Ingest;
+  readonly #guard: Guard;
+  readonly #answers = new Map<number, number>();
+  /** Aborts when bodies are no longer waited for. */
+  readonly #closing = new AbortController();
+  #inFlight = 0;
+  #readingBytes = 0;
+  /** Present while draining; called when nothing is in flight. */
+  #drained: (() => void) | undefined;
+
+  constructor(ports: HttpPorts, ingest: Ingest, routes: readonly Route[]) {
+    this.#ports = ports;
+    this.#ingest = ingest;
+    this.routes = routes;
+    this.#guard = new Guard(ports, ports.clock, ports.rate);
+    for (const route of routes) this.#mount(route);
+    const patterns = routes.map(patternOf);
+    this.app.notFound((c) => answerUnknown(c, patterns));
+    this.app.onError((fault, c) => this.#answerFault(fault, c.req.raw, c.req.path));
+  }
+
+  fetch(request: Request, origin?: RequestOrigin): Promise<Response> | Response {
+    const remote = remoteOf(origin);
+    const path = pathOf(request.url);
+    if (this.#drained !== undefined) return this.#refuseClosing(path);
+    if (request.method === "POST" && path.startsWith(INGEST_PREFIX)) {
+      const answer = this.#ingest.handle(request, path, remote);
+      if (answer instanceof Response) return this.#counted(answer);
+      return answer.then((response) => {
+        this.#endIfDrained();
+        return this.#counted(response);
+      });
+    }
+    if (this.#inFlight >= LIMITS.httpInFlightMax) {
+      const detail = `Cannot take more requests: httpInFlightMax is ${LIMITS.httpInFlightMax}`;
+      return this.#counted(problemResponse("overloaded", detail, path, { retryAfterMs: 1_000 }));
+    }
+    return this.#dispatch(request, remote);
+  }
+
+  figures(): HttpFigures {
+    return { answers: this.#answers, inFlight: this.#inFlight, posts: this.#ingest.waiting };
+  }
+
+  async drain(withinMs: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const cancel = this.#ports.clock.after(withinMs, resolve);
+      this.#drained = () => {
+        cancel();
+        resolve();
+      };
+      this.#endIfDrained();
+    });
+  }
+
+  /** Refuses what still waits for its body or its append; twice is harmless. */
+  [Symbol.dispose](): void {
+    this.#closing.abort();
+    this.#ingest[Symbol.dispose]();
+  }
+
+  async #dispatch(request: Request, remote: string): Promise<Response> {
+    this.#inFlight++;
+    try {
+      const response = await this.app.fetch(request, { remote });
+      for (const [name, value] of SECURITY_HEADERS) response.headers.set(name, value);
+      return this.#counted(response);
+    } finally {
+      this.#inFlight--;
+      this.#endIfDrained();
+    }
+  }
+
+  #endIfDrained(): void {
+    if (this.#inFlight === 0 && this.#ingest.waiting === 0) this.#drained?.();
+  }
+
+  #refuseClosing(path: string): Response {
+    const options = { retryAfterMs: 1_000, headers: { connection: "close" } };
+    return this.#counted(problemResponse("unavailable", "This node is closing", path, options));
+  }
+
+  #mount(route: Route): void {
+    const path = route.path.replaceAll(/\{([^}]+)\}/g, ":$1");
+    this.app.on(route.method.toUpperCase(), path, (c) => this.#serve(c, route));
+  }
+
+  async #serve(c: Context<AppEnv>, route: Route): Promise<Response> {
+    const request = c.req.raw;
+    const remote = c.env?.remote ?? UNKNOWN_REMOTE;
+    const { caller, rate } = await this.#guard.admit(request, route.policy, remote);
+    const bytes = route.bodyBytesMax === undefined
+      ? EMPTY
+      : await this.#readBody(request, route.bodyBytesMax, route.isBodyOptional);
+    const url = new URL(request.url);
+    const input = { params: c.req.param(), url, bytes, caller, request, remote };
+    const response = await this.#handled(route, input, request, c.req.path);
+    if (rate === undefined) return response;
+    for (const [name, value] of Object.entries(rateHeaders(rate))) {
+      response.headers.set(name, value);
+    }
+    return response;
+  }
+
+  /** A refusal of the handler has the rate headers too. */
+  async #handled(
+    route: Route,
+    input: Parameters<Route["handle"]>[0],
+    request: Request,
+    path: string,
+  ): Promise<Response> {
+    try {
+      return await route.handle(input);
+    } catch (fault) {
+      return this.#answerFault(fault, request, path);
+    }
+  }
+
+  async #readBody(request: Request, bytesMax: number, isOptional: boolean): Promise<Uint8Array> {
+    if (!isOptional) assertJsonType(request);
+    const announced = Number(request.headers.get("content-length") ?? bytesMax);
+    const reserved = Math.min(bytesMax, announced || 0);
+    if (this.#readingBytes + reserved > LIMITS.httpReadingBytesMax) {
+      throw new OverloadedError("Cannot read more bodies now: too many are being read", 1_000);
+    }
+    this.#readingBytes += reserved;
+    try {
+      const { signal } = this.#closing;
+      const deadline = { withinMs: LIMITS.httpBodyMs, clock: this.#ports.clock, signal };
+      const bytes = await readBytes(request, bytesMax, deadline);
+      if (isOptional && bytes.length === 0) return EMPTY_OBJECT;
+      if (isOptional) assertJsonType(request);
+      return bytes;
+    } finally {
+      this.#readingBytes -= reserved;
+    }
+  }
+
+  #answerFault(fault: unknown, request: Request, path: string): Response {
+    const problem = problemOf(fault);
+    if (problem !== undefined) {
+      return problemResponse(problem.code, problem.message, path, problem.options);
+    }
+    const { method } = request;
+    const stack = fault instanceof Error ? fault.stack : undefined;
+    this.#ports.logger.error("http request failed", {
+      method,
+      path,
+      fault: messageOf(fault),
+      stack,
+    });
+    return problemResponse("internal", "The request failed; the log says why", path);
+  }
+
+  #counted(response: Response): Response {
+    this.#answers.set(response.status, (this.#answers.get(response.status) ?? 0) + 1);
+    return response;
+  }
+}
+
+interface Pattern {
+  readonly method: string;
+  readonly path: RegExp;
+}
+
+function patternOf(route: Route): Pattern {
+  const path = route.path.replaceAll(".", "\\.").replaceAll(/\{[^}]+\}/g, "[^/]+");
+  return { method: route.method.toUpperCase(), path: new RegExp(`^${path}$`) };
+}
+
+/** 405 with `Allow` where the path exists for other methods; else 404. The routes are no secret. */
+function answerUnknown(c: Context, patterns: readonly Pattern[]): Response {
+  const path = c.req.path;
+  const methods = patterns.filter((pattern) => pattern.path.test(path)).map((one) => one.method);
+  if (methods.length === 0) {
+    return problemResponse("not-found", "There is no such resource", path.slice(0, 512));
+  }
+  if (methods.includes("GET")) methods.push("HEAD");
+  const detail = `Cannot ${c.req.method} this: it takes ${methods.join(", ")}`;
+  return problemResponse("method-not-allowed", detail, path, {
+    headers: { allow: methods.join(", ") },
+  });
+}
+
+/** Path of an absolute URL, without its query; no URL object on the fast path. */
+function pathOf(url: string): string {
+  const start = url.indexOf("/", url.indexOf("//") + 2);
+  const query = url.indexOf("?", start);
+  return query === -1 ? url.slice(start) : url.slice(start, query);
+}
+
+function remoteOf(origin: RequestOrigin | undefined): string {
+  const address = origin?.remoteAddr;
+  return address !== undefined && "hostname" in address ? address.hostname : UNKNOWN_REMOTE;
+}

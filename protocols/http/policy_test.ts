@@ -1,0 +1,220 @@
+import assert from "node:assert/strict";
+import { AssertionError } from "../../runtime/errors.ts";
+import { type Role, type Scope, SCOPES } from "../../actors/access/principal.ts";
+import { basic, deadLetter, HttpHarness, SECRET } from "../../test/support/http_harness.ts";
+import { assertAllPoliciesUsed, POLICIES, policyOf } from "./policy.ts";
+import type { Route } from "./route.ts";
+
+/** What is expected of a caller: written out on its own, not read from the table. */
+const PUBLIC = ["GET /", "GET /docs", "GET /openapi.json", "GET /livez", "GET /readyz"]
+  .concat(["GET /metrics", "POST /api/v1/session"]);
+const VIEWER = [
+  "GET /api/v1/session",
+  "DELETE /api/v1/session",
+  "GET /api/v1/products",
+  "GET /api/v1/products/{product}",
+  "GET /api/v1/products/{product}/model",
+  "GET /api/v1/devices",
+  "GET /api/v1/devices/{product}/{device}",
+  "GET /api/v1/devices/{product}/{device}/properties",
+  "GET /api/v1/devices/{product}/{device}/shadow",
+  "GET /api/v1/devices/{product}/{device}/telemetry",
+  "GET /api/v1/cluster/ledger",
+  "GET /api/v1/cluster/tree",
+];
+const OWNER = [
+  "POST /api/v1/keys",
+  "GET /api/v1/keys",
+  "DELETE /api/v1/keys/{id}",
+  "POST /api/v1/cluster/tree/kill",
+];
+const NEVER_A_KEY = [...OWNER, "GET /api/v1/session", "DELETE /api/v1/session"];
+
+/** A path and a body that the route would take. */
+function requestOf(route: Route): { path: string; json: unknown } {
+  const path = route.path.replace("{product}", "pump").replace("{device}", "p-1")
+    .replace("{event}", "hot").replace("{id}", "k1");
+  const query = path.endsWith("/telemetry") ? "?keys=temperature" : "";
+  return { path: path + query, json: route.method === "get" ? undefined : bodyOf(route) };
+}
+
+function bodyOf(route: Route): unknown {
+  switch (route.name) {
+    case "POST /api/v1/session":
+      return { name: "nobody", password: "wrong" };
+    case "POST /api/v1/keys":
+      return { name: "k", scopes: ["devices:read"] };
+    case "POST /api/v1/products":
+      return { key: "other" };
+    case "POST /api/v1/devices":
+      return { product: "pump", device: `d-${made++}` };
+    case "PATCH /api/v1/devices/{product}/{device}/shadow":
+      return { desired: { on: true } };
+    case "POST /api/v1/cluster/tree/kill":
+      return { path: "gateways/http" };
+    case "POST /api/v1/cluster/dead-letters/replay":
+    case "POST /api/v1/cluster/dead-letters/discard":
+      return { ids: ["1"] };
+    case "PUT /api/v1/products/{product}/model":
+      return { properties: [], events: [], services: [] };
+    default:
+      return {};
+  }
+}
+let made = 0;
+
+interface Sweep {
+  readonly caller: string;
+  readonly headers: Record<string, string>;
+  /** 401, 403, or allowed: any other answer. */
+  readonly expected: (route: string) => 401 | 403 | "allowed";
+}
+
+async function sweep(harness: HttpHarness, { caller, headers, expected }: Sweep): Promise<void> {
+  for (const route of harness.app.routes) {
+    if (route.name === "DELETE /api/v1/session" && headers.cookie !== undefined) continue;
+    if (route.name.startsWith("DELETE /api/v1/devices") || route.policy.type === "device") continue;
+    const { path, json } = requestOf(route);
+    const method = route.method.toUpperCase();
+    const answer = await harness.send(method, path, { headers, json });
+    const body = await answer.text();
+    const said = `${caller}: ${route.name} → ${answer.status} ${body.slice(0, 200)}`;
+    const want = expected(route.name);
+    // A wrong password is answered by 401 too, but to nobody in particular.
+    if (want === 401) assert.equal(answer.status, 401, said);
+    else if (want === 403) assert.equal(answer.status, 403, said);
+    else if (route.name !== "POST /api/v1/session") {
+      assert.ok(answer.status !== 401 && answer.status !== 403 && answer.status < 500, said);
+    }
+    if (answer.status >= 400) {
+      assert.equal(answer.headers.get("content-type"), "application/problem+json", said);
+      assert.equal(JSON.parse(body).status, answer.status, said);
+    }
+  }
+}
+
+function least(route: string): Role {
+  return VIEWER.includes(route) ? "viewer" : OWNER.includes(route) ? "owner" : "operator";
+}
+
+/** Scope of a route by its resource, written down apart from the table. */
+function scopeOf(route: string): Scope {
+  const isRead = route.startsWith("GET ");
+  if (route.endsWith("/telemetry")) return "telemetry:read";
+  const resource = /\/api\/v1\/(\w+)/.exec(route)![1]!;
+  return `${resource}:${isRead ? "read" : "write"}` as Scope;
+}
+
+async function prepared(): Promise<HttpHarness> {
+  const harness = await HttpHarness.start({ rate: { perSecond: 1e6, burst: 1e6 } });
+  await harness.provision({ properties: [], events: [], services: [] });
+  await harness.products.update("pump", { mode: "open" });
+  harness.letters.push(deadLetter(1));
+  return harness;
+}
+
+Deno.test("each route has its policy, and strangers get nothing but what is public", async () => {
+  await using harness = await prepared();
+  assert.deepEqual(
+    harness.app.routes.map((route) => route.name).sort(),
+    Object.keys(POLICIES).sort(),
+  );
+  const isPublic = (route: string) => PUBLIC.includes(route) ? "allowed" as const : 401 as const;
+  const wrongKey = `roost_${"A".repeat(43)}`;
+  const strangers: Record<string, Record<string, string>> = {
+    anonymous: {},
+    "wrong key": { authorization: `Bearer ${wrongKey}` },
+    "malformed key": { authorization: "Bearer x" },
+    "basic credentials": basic("pump/p-1", SECRET),
+    "wrong cookie": { cookie: `roost_session=${"A".repeat(43)}`, "x-csrf-token": "x" },
+  };
+  for (const [caller, headers] of Object.entries(strangers)) {
+    await sweep(harness, { caller, headers, expected: isPublic });
+  }
+});
+
+Deno.test("each role may do what its rank allows, on every route", async () => {
+  await using harness = await prepared();
+  const roles: readonly Role[] = ["viewer", "operator", "owner"];
+  for (const role of roles) {
+    const headers = await harness.login(role);
+    const expected = (route: string) =>
+      PUBLIC.includes(route) || roles.indexOf(role) >= roles.indexOf(least(route))
+        ? "allowed" as const
+        : 403 as const;
+    await sweep(harness, { caller: role, headers, expected });
+    await harness.products.create({ key: "pump" }); // An operator may have removed it.
+  }
+});
+
+Deno.test("a key may do what its one scope allows, and never manage keys", async () => {
+  await using harness = await prepared();
+  for (const scope of SCOPES) {
+    const headers = await harness.key(scope);
+    const expected = (route: string) => {
+      if (PUBLIC.includes(route)) return "allowed" as const;
+      if (NEVER_A_KEY.includes(route)) return 403 as const;
+      return scopeOf(route) === scope ? "allowed" as const : 403 as const;
+    };
+    await sweep(harness, { caller: scope, headers, expected });
+  }
+});
+
+Deno.test("an expired key, an ended key and an ended session are strangers", async () => {
+  await using harness = await prepared();
+  const creator = { project: "default", id: "u1" };
+  const expiresAt = harness.clock.nowMs() + 1_000;
+  const expiring = await harness.keys.create({ name: "e", scopes: SCOPES, expiresAt }, creator);
+  const deleted = await harness.keys.create({ name: "d", scopes: SCOPES }, creator);
+  assert.ok(expiring.ok && deleted.ok);
+  const session = await harness.login("owner");
+  const path = "/api/v1/devices";
+  const callers = {
+    expiring: { authorization: `Bearer ${expiring.value.key}` },
+    deleted: { authorization: `Bearer ${deleted.value.key}` },
+    session,
+  };
+  for (const [caller, headers] of Object.entries(callers)) {
+    assert.equal((await harness.send("GET", path, { headers })).status, 200, caller);
+  }
+  await harness.clock.advance(1_000);
+  await harness.keys.delete("default", deleted.value.apiKey.id);
+  assert.equal((await harness.send("DELETE", "/api/v1/session", { headers: session })).status, 204);
+  const isPublic = (route: string) => PUBLIC.includes(route) ? "allowed" as const : 401 as const;
+  for (const [caller, headers] of Object.entries(callers)) {
+    await sweep(harness, { caller, headers, expected: isPublic });
+  }
+});
+
+Deno.test("a device may post as itself only", async () => {
+  await using harness = await prepared();
+  await harness.devices.create({ product: "pump", device: "p-2", secret: "secret-2" });
+  const paths = ["/ingest/v1/pump/p-1/properties", "/ingest/v1/pump/p-1/events/hot"];
+  const owner = await harness.login("owner");
+  const strangers: Record<string, Record<string, string>> = {
+    anonymous: {},
+    "another device": basic("pump/p-2", "secret-2"),
+    "another device's name": basic("pump/p-1", "secret-2"),
+    "an unknown device": basic("pump/p-9", SECRET),
+    "no secret": basic("pump/p-1", ""),
+    owner,
+    key: await harness.key(...SCOPES),
+  };
+  for (const path of paths) {
+    const answers = new Set<string>();
+    for (const [caller, headers] of Object.entries(strangers)) {
+      const answer = await harness.send("POST", path, { headers, json: { t: 1 } });
+      assert.equal(answer.status, 401, caller);
+      answers.add(await answer.text());
+    }
+    assert.equal(answers.size, 1, "all refusals are the same");
+    const headers = basic("pump/p-1", SECRET);
+    assert.equal((await harness.send("POST", path, { headers, json: { t: 1 } })).status, 202);
+  }
+});
+
+Deno.test("a route without a policy and a policy without a route are bugs", () => {
+  assert.throws(() => policyOf("GET /api/v1/secrets"), AssertionError);
+  assert.throws(() => policyOf("constructor"), AssertionError);
+  assert.throws(() => assertAllPoliciesUsed(new Set(["GET /livez"])), AssertionError);
+});

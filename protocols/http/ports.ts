@@ -1,0 +1,72 @@
+/**
+ * What the HTTP gateway needs of the rest, as the smallest slices of it; the composition root wires
+ * them. Everything here may be called at any time between start and dispose.
+ */
+import type { Clock } from "../../runtime/clock.ts";
+import type { Logger } from "../../runtime/logger.ts";
+import type { ChildPath, SupervisionTree } from "../../runtime/actor/supervision.ts";
+import type { Ingress } from "../../runtime/log/ingress.ts";
+import type { DeadLetterQuery, Ledger, StoredDeadLetter } from "../../runtime/log/partition_log.ts";
+import type { ApiKeys } from "../../actors/access/api_keys.ts";
+import type { Principal } from "../../actors/access/principal.ts";
+import type { Sessions } from "../../actors/access/sessions.ts";
+import type { RegistryDirectory } from "../../actors/device/device_directory.ts";
+import type { DeviceDirectory } from "../../actors/device/directory.ts";
+import type { DeviceState, PresenceRow } from "../../actors/device/messages.ts";
+import type { DeviceRegistry } from "../../actors/device/registry.ts";
+import type { Products } from "../../actors/product/products.ts";
+import type { TelemetryStore } from "../../actors/telemetry/store.ts";
+import type { BucketRate } from "./token_buckets.ts";
+
+/** Who calls the API: a person with a session, or a program with a key. */
+export type Caller = Principal;
+
+export interface ClusterPorts {
+  ledger(): Promise<Ledger>;
+  /** Refused messages by reason, since the start of the process, of all gateways. */
+  refused(): Readonly<Record<string, number>>;
+  tree(): SupervisionTree;
+  /** Ends a child abnormally. False: there is none that runs. Path without the root. */
+  killChild(path: ChildPath): boolean | Promise<boolean>;
+  deadLetters(query: DeadLetterQuery): Promise<readonly StoredDeadLetter[]>;
+  /** How many became pending again; unknown ids are skipped. */
+  replayDeadLetters(ids: readonly number[]): Promise<number>;
+  /** How many became processed; unknown ids are skipped. */
+  discardDeadLetters(ids: readonly number[]): Promise<number>;
+}
+
+export interface HealthPorts {
+  /** Names of the parts that are not ready yet, for anyone to read; empty: ready. */
+  notReady(): readonly string[];
+  /** The whole text in Prometheus' exposition format 0.0.4. */
+  metrics(): string | Promise<string>;
+}
+
+export interface HttpPorts {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly directory: DeviceDirectory & Pick<RegistryDirectory, "validateDesired">;
+  readonly ingress: Ingress;
+  readonly products: Pick<Products, "create" | "get" | "list" | "update" | "delete">;
+  readonly devices: Pick<
+    DeviceRegistry,
+    "create" | "get" | "list" | "update" | "delete" | "rotateSecret"
+  >;
+  readonly sessions: Pick<Sessions, "login" | "find" | "logout">;
+  readonly keys: Pick<ApiKeys, "create" | "list" | "delete" | "find">;
+  readonly telemetry: Pick<TelemetryStore, "range" | "buckets" | "thin">;
+  /** Committed state of a device's actor; undefined if it never had a message. */
+  peekState(address: string): Promise<DeviceState | undefined>;
+  /** Rows of view `presence` by `{product}/{device}`; devices without a row are absent. */
+  presence(devices: readonly string[]): Promise<ReadonlyMap<string, PresenceRow>>;
+  readonly cluster: ClusterPorts;
+  readonly health: HealthPorts;
+  /** Counts messages of devices that were refused for good, by reason. */
+  countRefused(reason: string): void;
+  /** Posts a second of one device; default `httpPostsPerSecondMax`. */
+  readonly postsPerSecondMax?: number;
+  /** API requests of one key, session or address. */
+  readonly rate?: BucketRate;
+  /** Set behind TLS: browsers then never send the cookie in clear. */
+  readonly isCookieSecure?: boolean;
+}

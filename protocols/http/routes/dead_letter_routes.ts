@@ -1,0 +1,162 @@
+/** Records that could not be handled: seen, handed in again, or given up. */
+import { z } from "@hono/zod-openapi";
+import type { StoredDeadLetter } from "../../../runtime/log/partition_log.ts";
+import { decodeCursor, encodeCursor } from "../cursor.ts";
+import type { HttpPorts } from "../ports.ts";
+import { definedOf } from "../request_input.ts";
+import { answer } from "../responses.ts";
+import { createRoute, type Route } from "../route.ts";
+import { CURSOR, LIMIT, pageOf, time } from "../schemas.ts";
+
+const BODY_CHARACTERS_MAX = 4_096;
+const ID = z.string().regex(/^\d{1,15}$/, "Cannot accept this: the id of a dead letter");
+const LETTER = z.object({
+  id: ID.openapi({ description: "Rising number, as text.", example: "42" }),
+  to: z.string().openapi({ description: "Address of the actor.", example: "device/pump/p-1" }),
+  partition: z.int().openapi({ description: "Its partition.", example: 7 }),
+  recordId: z.string().openapi({ description: "Identity of the record.", example: "1-7-1234" }),
+  traceId: z.string().openapi({ description: "Identity of its root record.", example: "1-7-1234" }),
+  reason: z.string().openapi({
+    description: "Constant: `threw`, `killed_engine`, `budget_spent`, `suspended`, …",
+    example: "threw",
+  }),
+  detail: z.string().openapi({ description: "Message and stack.", example: "Error: no" }),
+  isIngress: z.boolean().openapi({
+    description: "It came from outside and counts in the ledger.",
+    example: true,
+  }),
+  body: z.string().openapi({
+    description: `JSON text of the message, its first ${BODY_CHARACTERS_MAX} characters.`,
+    example: '{"type":"properties","samples":[{"values":{"temperature":21.5}}]}',
+  }),
+  bodyBytes: z.int().openapi({ description: "Bytes of the whole message.", example: 66 }),
+  acceptedAt: time("When it was accepted."),
+  parkedAt: time("When it was parked."),
+}).openapi("DeadLetter");
+const EXAMPLE = {
+  id: "42",
+  to: "device/pump/p-1",
+  partition: 7,
+  recordId: "1-7-1234",
+  traceId: "1-7-1234",
+  reason: "threw",
+  detail: "Error: no",
+  isIngress: true,
+  body: '{"type":"properties","samples":[{"values":{"temperature":21.5}}]}',
+  bodyBytes: 66,
+  acceptedAt: 1_700_000_000_000,
+  parkedAt: 1_700_000_000_100,
+};
+const IDS = z.strictObject({
+  ids: z.array(ID).min(1).max(500).openapi({
+    description: "1 to 500 ids; unknown ones are skipped.",
+    example: ["42"],
+  }),
+}).openapi("DeadLetterIds");
+const PATH = "/api/v1/cluster/dead-letters";
+const DECODER = new TextDecoder();
+
+export function deadLetterRoutes(ports: HttpPorts): Route[] {
+  return [listLetters(ports), replay(ports), discard(ports)];
+}
+
+function listLetters({ cluster }: HttpPorts): Route {
+  return createRoute({
+    method: "get",
+    path: PATH,
+    tag: "cluster",
+    summary: "Lists dead letters",
+    description: "Newest first.",
+    query: z.strictObject({
+      limit: LIMIT.optional(),
+      cursor: CURSOR.optional(),
+      to: z.string().min(1).max(255).optional().openapi({
+        description: "Only of this actor.",
+        example: "device/pump/p-1",
+      }),
+    }),
+    responses: {
+      200: {
+        description: "A page of dead letters.",
+        schema: pageOf(LETTER),
+        example: { items: [EXAMPLE], nextCursor: null },
+      },
+    },
+    async handle({ query }) {
+      const limit = query.limit ?? 50;
+      const beforeId = query.cursor === undefined ? undefined : decodeCursor("dead", query.cursor);
+      const asked = definedOf({ limit, beforeId, address: query.to });
+      const letters = await cluster.deadLetters(asked);
+      const last = letters.length === limit ? letters.at(-1) : undefined;
+      const nextCursor = last === undefined ? null : encodeCursor("dead", last.id);
+      return answer(200, { items: letters.map(viewOf), nextCursor });
+    },
+  });
+}
+
+function replay({ cluster }: HttpPorts): Route {
+  return createRoute({
+    method: "post",
+    path: `${PATH}/replay`,
+    tag: "cluster",
+    summary: "Hands dead letters to their actors again",
+    description: "They become pending; what they were stored as before is not stored again.",
+    body: IDS,
+    bodyExample: { ids: ["42"] },
+    responses: {
+      200: {
+        description: "How many there were.",
+        schema: z.object({ replayed: z.int().describe("Dead letters that are pending now.") }),
+        example: { replayed: 1 },
+      },
+    },
+    async handle({ body }) {
+      return answer(200, { replayed: await cluster.replayDeadLetters(numbersOf(body.ids)) });
+    },
+  });
+}
+
+function discard({ cluster }: HttpPorts): Route {
+  return createRoute({
+    method: "post",
+    path: `${PATH}/discard`,
+    tag: "cluster",
+    summary: "Gives dead letters up",
+    description: "They count as processed.",
+    body: IDS,
+    bodyExample: { ids: ["42"] },
+    responses: {
+      200: {
+        description: "How many there were.",
+        schema: z.object({ discarded: z.int().describe("Dead letters that are processed now.") }),
+        example: { discarded: 1 },
+      },
+    },
+    async handle({ body }) {
+      return answer(200, { discarded: await cluster.discardDeadLetters(numbersOf(body.ids)) });
+    },
+  });
+}
+
+function numbersOf(ids: readonly string[]): number[] {
+  return [...new Set(ids)].map(Number);
+}
+
+function viewOf(letter: StoredDeadLetter): z.infer<typeof LETTER> {
+  // A character is at most 4 bytes; the bound on bytes keeps a page small whatever was parked.
+  const text = DECODER.decode(letter.body.subarray(0, BODY_CHARACTERS_MAX * 4));
+  return {
+    id: String(letter.id),
+    to: letter.to,
+    partition: letter.partition,
+    recordId: letter.recordId,
+    traceId: letter.traceId,
+    reason: letter.reason,
+    detail: letter.detail,
+    isIngress: letter.isIngress,
+    body: text.slice(0, BODY_CHARACTERS_MAX).toWellFormed(),
+    bodyBytes: letter.body.length,
+    acceptedAt: letter.acceptedAtMs,
+    parkedAt: letter.parkedAtMs,
+  };
+}

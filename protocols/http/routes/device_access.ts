@@ -1,0 +1,79 @@
+/** Which devices a caller may know of, and what is shown of them. */
+import { NotFoundError } from "../../../runtime/errors.ts";
+import {
+  deviceAddress,
+  type DeviceState,
+  type PresenceRow,
+} from "../../../actors/device/messages.ts";
+import type { Device } from "../../../actors/device/registry.ts";
+import { DEFAULT_PROJECT } from "../../../actors/registry/registry_store.ts";
+import type { Caller, HttpPorts } from "../ports.ts";
+
+export interface DeviceName {
+  readonly product: string;
+  readonly device: string;
+}
+
+export type DeviceStatus = "online" | "offline" | "never" | "disabled";
+
+export interface DeviceView extends Device {
+  readonly status: DeviceStatus;
+  readonly lastSeenAt: number | null;
+}
+
+/** @throws {NotFoundError} For another project's things, in the words of what does not exist. */
+export async function findDevice(
+  ports: HttpPorts,
+  caller: Caller | undefined,
+  { product, device }: DeviceName,
+): Promise<Device> {
+  const found = isOfProject(caller) ? await ports.devices.get(product, device) : undefined;
+  if (found === undefined) throw new NotFoundError(`Cannot find device "${product}/${device}"`);
+  return found;
+}
+
+/** @returns `{product}/{device}` of a device that the caller may know of. */
+export async function requireDevice(
+  ports: HttpPorts,
+  caller: Caller | undefined,
+  name: DeviceName,
+): Promise<string> {
+  await findDevice(ports, caller, name);
+  return `${name.product}/${name.device}`;
+}
+
+/** All products and devices are of the default project until there are more. */
+export function isOfProject(caller: Caller | undefined): boolean {
+  return caller?.project === DEFAULT_PROJECT;
+}
+
+export async function viewDevice(ports: HttpPorts, device: Device): Promise<DeviceView> {
+  return viewOf(device, await ports.peekState(deviceAddress(device.product, device.device)));
+}
+
+/** By the view `presence`; what never connected may still have posted, so its actor is asked. */
+export async function viewDevices(
+  ports: HttpPorts,
+  devices: readonly Device[],
+): Promise<DeviceView[]> {
+  const rows = await ports.presence(devices.map((each) => `${each.product}/${each.device}`));
+  return await Promise.all(devices.map((device) => {
+    const row = rows.get(`${device.product}/${device.device}`);
+    return row === undefined ? viewDevice(ports, device) : presentView(device, row);
+  }));
+}
+
+function viewOf(device: Device, state: DeviceState | undefined): DeviceView {
+  const lastSeenAt = state?.lastSeenAtMs ?? null;
+  const connection = state?.link !== undefined
+    ? "online"
+    : lastSeenAt === null
+    ? "never"
+    : "offline";
+  return { ...device, status: device.enabled ? connection : "disabled", lastSeenAt };
+}
+
+function presentView(device: Device, row: PresenceRow): DeviceView {
+  const connection = row.online ? "online" : "offline";
+  return { ...device, status: device.enabled ? connection : "disabled", lastSeenAt: row.atMs };
+}

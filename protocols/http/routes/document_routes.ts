@@ -1,0 +1,95 @@
+/** `/openapi.json`, made from the routes; a page of it to read; and the first page of the port. */
+import { OpenAPIHono, z } from "@hono/zod-openapi";
+import { docsPage, frontPage } from "../pages.ts";
+import { createRoute, type Route } from "../route.ts";
+
+const HTML = { description: "A page.", mediaType: "text/html", schema: z.string(), example: "<p>" };
+const HTML_HEADERS = { "content-type": "text/html; charset=utf-8", "cache-control": "no-cache" };
+const DESCRIPTION =
+  "JSON, camelCase. Times are epoch milliseconds (`…At`), durations milliseconds " +
+  "(`…Ms`). Unknown fields and query parameters are refused. Errors are problem documents " +
+  "(RFC 9457). People log in and send `X-CSRF-Token` on writes; programs send an API key. " +
+  "Answers carry `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` (seconds).";
+
+/** The document describes `others` and these routes themselves. Made when it is first asked for. */
+export function createDocumentRoutes(others: readonly Route[]): Route[] {
+  let document: string | undefined;
+  let page: string | undefined;
+  const textOf = (): string => document ??= JSON.stringify(documentOf([...others, ...own]));
+  const own: Route[] = [
+    createRoute({
+      method: "get",
+      path: "/",
+      tag: "document",
+      summary: "Says what this is",
+      responses: { 200: HTML },
+      handle: () => new Response(frontPage(), { headers: HTML_HEADERS }),
+    }),
+    createRoute({
+      method: "get",
+      path: "/docs",
+      tag: "document",
+      summary: "Shows this document",
+      responses: { 200: HTML },
+      handle: () => {
+        page ??= docsPage(JSON.parse(textOf()));
+        return new Response(page, { headers: HTML_HEADERS });
+      },
+    }),
+    createRoute({
+      method: "get",
+      path: "/openapi.json",
+      tag: "document",
+      summary: "Reads this document",
+      responses: {
+        200: {
+          description: "OpenAPI 3.1.",
+          schema: z.looseObject({ openapi: z.string().describe("Version of OpenAPI.") }),
+          example: { openapi: "3.1.0" },
+        },
+      },
+      handle: () => {
+        const headers = { "content-type": "application/json", "cache-control": "no-cache" };
+        return new Response(textOf(), { headers });
+      },
+    }),
+  ];
+  return own;
+}
+
+function documentOf(routes: readonly Route[]): object {
+  const described = describer(routes);
+  const registry = described.openAPIRegistry;
+  registry.registerComponent("securitySchemes", "session", {
+    type: "apiKey",
+    in: "cookie",
+    name: "roost_session",
+    description: "Set by `POST /api/v1/session`; writes also need `X-CSRF-Token`.",
+  });
+  registry.registerComponent("securitySchemes", "key", {
+    type: "http",
+    scheme: "bearer",
+    description: "An API key, `roost_…`, with scopes.",
+  });
+  registry.registerComponent("securitySchemes", "device", {
+    type: "http",
+    scheme: "basic",
+    description: "User `{product}/{device}`, password the device's secret.",
+  });
+  return described.getOpenAPI31Document({
+    openapi: "3.1.0",
+    info: {
+      title: "Roost",
+      version: "1",
+      description: DESCRIPTION,
+      license: { name: "Apache-2.0" },
+    },
+    tags: [...new Set(routes.map((route) => route.tag))].map((name) => ({ name })),
+  });
+}
+
+function describer(routes: readonly Route[]): OpenAPIHono {
+  const app = new OpenAPIHono();
+  for (const route of routes) route.describe(app.openAPIRegistry);
+  return app;
+}

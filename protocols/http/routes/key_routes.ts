@@ -1,0 +1,102 @@
+/** API keys of programs. Only people make and end them. */
+import { z } from "@hono/zod-openapi";
+import { assert } from "../../../runtime/errors.ts";
+import { type Scope, SCOPES } from "../../../actors/access/principal.ts";
+import { valueOf } from "../outcome_answers.ts";
+import type { HttpPorts } from "../ports.ts";
+import { definedOf } from "../request_input.ts";
+import { answer, noContent } from "../responses.ts";
+import { createRoute, type Route } from "../route.ts";
+import { CURSOR, LIMIT, pageOf, time, title } from "../schemas.ts";
+
+const SCOPE_LIST = z.array(z.enum(SCOPES as unknown as [Scope, ...Scope[]]))
+  .min(1).max(SCOPES.length).openapi({
+    description: "What the key may do: `{resource}:{read|write}`.",
+    example: ["devices:read", "telemetry:read"],
+  });
+const ID = z.string().min(1).max(64);
+const NEW_KEY = z.strictObject({
+  name: title("For people.", "exporter").min(1),
+  scopes: SCOPE_LIST,
+  expiresAt: time("When it ends; without it, never.").optional(),
+}).openapi("NewKey");
+const KEY = z.object({
+  id: ID.openapi({ description: "Id of the key.", example: "b0c3f1" }),
+  name: title("For people.", "exporter"),
+  scopes: SCOPE_LIST,
+  createdBy: ID.openapi({ description: "Id of the user who made it.", example: "u1" }),
+  createdAt: time("When it was made."),
+  expiresAt: time("When it ends; null: never.").nullable(),
+  lastUsedAt: time("When it was used last, to the minute; null: never.").nullable(),
+}).openapi("Key");
+const SHOWN_KEY = KEY.extend({
+  key: z.string().openapi({ description: "The key, shown this once.", example: "roost_…" }),
+}).openapi("ShownKey");
+const EXAMPLE = {
+  id: "b0c3f1",
+  name: "exporter",
+  scopes: ["devices:read", "telemetry:read"],
+  createdBy: "u1",
+  createdAt: 1_700_000_000_000,
+  expiresAt: null,
+  lastUsedAt: null,
+};
+const PATH = "/api/v1/keys";
+
+export function keyRoutes({ keys }: HttpPorts): Route[] {
+  const create = createRoute({
+    method: "post",
+    path: PATH,
+    tag: "access",
+    summary: "Makes an API key",
+    description: "The key is in this answer only. Send it as `Authorization: Bearer roost_…`.",
+    body: NEW_KEY,
+    bodyExample: { name: "exporter", scopes: ["devices:read", "telemetry:read"] },
+    responses: {
+      201: {
+        description: "Made.",
+        schema: SHOWN_KEY,
+        example: { ...EXAMPLE, key: "roost_…" },
+        headers: { Location: "Path of the key." },
+      },
+    },
+    problems: ["conflict"],
+    async handle({ body, caller }) {
+      assert(caller?.type === "user", "the policy lets only people make keys");
+      const { apiKey, key } = valueOf(await keys.create(definedOf(body), caller));
+      return answer(201, { ...apiKey, key }, { location: `${PATH}/${apiKey.id}` });
+    },
+  });
+  const list = createRoute({
+    method: "get",
+    path: PATH,
+    tag: "access",
+    summary: "Lists API keys",
+    query: z.strictObject({ limit: LIMIT.optional(), cursor: CURSOR.optional() }),
+    responses: {
+      200: {
+        description: "A page of keys, without the keys themselves.",
+        schema: pageOf(KEY),
+        example: { items: [EXAMPLE], nextCursor: null },
+      },
+    },
+    async handle({ query, caller }) {
+      const asked = definedOf({ limit: query.limit ?? 50, cursor: query.cursor });
+      return answer(200, valueOf(await keys.list(caller!.project, asked), "query."));
+    },
+  });
+  const end = createRoute({
+    method: "delete",
+    path: `${PATH}/{id}`,
+    tag: "access",
+    summary: "Ends an API key",
+    description: "At once. Twice is harmless.",
+    params: z.object({ id: ID.openapi({ description: "Id of the key.", example: "b0c3f1" }) }),
+    responses: { 204: { description: "It is not there any more." } },
+    async handle({ params, caller }) {
+      await keys.delete(caller!.project, params.id);
+      return noContent();
+    },
+  });
+  return [create, list, end];
+}

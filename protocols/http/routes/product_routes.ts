@@ -1,0 +1,309 @@
+/** Products and their thing models. */
+import { z } from "@hono/zod-openapi";
+import { NotFoundError } from "../../../runtime/errors.ts";
+import { LIMITS } from "../../../runtime/limits.ts";
+import type { Product, ProductPatch } from "../../../actors/product/products.ts";
+import { valueOf } from "../outcome_answers.ts";
+import type { Caller, HttpPorts } from "../ports.ts";
+import { ProblemError } from "../problem.ts";
+import { definedOf } from "../request_input.ts";
+import { answer, assertMatches, noContent, versionTag } from "../responses.ts";
+import { createRoute, type Route } from "../route.ts";
+import { CURSOR, LIMIT, name, pageOf, time, title } from "../schemas.ts";
+import { MODEL, MODEL_EXAMPLE } from "./model_schema.ts";
+
+const MODE = z.enum(["open", "strict"]).openapi({
+  description: "`open` stores unknown properties; `strict` refuses what the model does not have.",
+  example: "strict",
+});
+const LATE_DAYS = z.int().openapi({
+  description: "Points older than this many days are refused, 1 to 3,650.",
+  example: 30,
+});
+const FIELDS = {
+  name: title("For people; the key by default.", "Pump"),
+  mode: MODE,
+  model: MODEL.nullable(),
+  lateDaysMax: LATE_DAYS,
+};
+const KEY = name("Key of the product, unique in the installation.", "pump");
+const PRODUCT = z.object({
+  key: KEY,
+  project: z.string().openapi({ description: "Id of its project.", example: "default" }),
+  ...FIELDS,
+  version: z.int().openapi({ description: "Rises with every change, from 1.", example: 1 }),
+  createdAt: time("When it was created."),
+  updatedAt: time("When it was changed last."),
+}).openapi("Product");
+const REPLACEMENT = z.strictObject({
+  name: FIELDS.name.optional(),
+  mode: MODE.optional(),
+  model: FIELDS.model.optional(),
+  lateDaysMax: LATE_DAYS.optional(),
+}).openapi("ProductReplacement");
+const NEW_PRODUCT = REPLACEMENT.extend({ key: KEY }).openapi("NewProduct");
+const PATCH = z.strictObject({
+  name: FIELDS.name.nullable().optional(),
+  mode: MODE.nullable().optional(),
+  model: FIELDS.model.optional(),
+  lateDaysMax: LATE_DAYS.nullable().optional(),
+}).openapi("ProductPatch");
+
+const PARAMS = z.object({ product: KEY });
+const LIST = "/api/v1/products";
+const PATH = `${LIST}/{product}`;
+const ETAG = { ETag: "Strong tag of this version." };
+const EXAMPLE = {
+  key: "pump",
+  project: "default",
+  name: "Pump",
+  mode: "strict",
+  model: MODEL_EXAMPLE,
+  lateDaysMax: 30,
+  version: 1,
+  createdAt: 1_699_990_000_000,
+  updatedAt: 1_699_990_000_000,
+};
+const ONE = { description: "The product.", schema: PRODUCT, example: EXAMPLE, headers: ETAG };
+const CREATED = {
+  ...ONE,
+  description: "Created.",
+  headers: { ...ETAG, Location: "Path of the product." },
+};
+
+export function productRoutes(ports: HttpPorts): Route[] {
+  return [
+    createProduct(ports),
+    listProducts(ports),
+    readProduct(ports),
+    putProduct(ports),
+    patchProduct(ports),
+    deleteProduct(ports),
+    readModel(ports),
+    putModel(ports),
+  ];
+}
+
+function createProduct(ports: HttpPorts): Route {
+  return createRoute({
+    method: "post",
+    path: LIST,
+    tag: "products",
+    summary: "Creates a product",
+    body: NEW_PRODUCT,
+    bodyExample: { key: "pump", name: "Pump", mode: "strict", model: MODEL_EXAMPLE },
+    responses: { 201: CREATED },
+    problems: ["conflict"],
+    async handle({ body }) {
+      return answerProduct(201, valueOf(await ports.products.create(definedOf(body))));
+    },
+  });
+}
+
+function listProducts(ports: HttpPorts): Route {
+  return createRoute({
+    method: "get",
+    path: LIST,
+    tag: "products",
+    summary: "Lists products",
+    description: "By key.",
+    query: z.strictObject({
+      limit: LIMIT.optional(),
+      cursor: CURSOR.optional(),
+      q: title("Part of key or name, in either case.", "pu").optional(),
+    }),
+    responses: {
+      200: {
+        description: "A page of products.",
+        schema: pageOf(PRODUCT),
+        example: { items: [EXAMPLE], nextCursor: null },
+      },
+    },
+    async handle({ query, caller }) {
+      const asked = { ...definedOf(query), limit: query.limit ?? 50 };
+      const page = valueOf(await ports.products.list(asked), "query.");
+      const items = page.items.filter((product) => product.project === caller?.project);
+      return answer(200, { items, nextCursor: page.nextCursor });
+    },
+  });
+}
+
+function readProduct(ports: HttpPorts): Route {
+  return createRoute({
+    method: "get",
+    path: PATH,
+    tag: "products",
+    summary: "Reads a product",
+    params: PARAMS,
+    responses: { 200: ONE },
+    problems: ["not-found"],
+    async handle({ params, caller }) {
+      return answerProduct(200, await requireProduct(ports, caller, params.product));
+    },
+  });
+}
+
+function putProduct(ports: HttpPorts): Route {
+  return createRoute({
+    method: "put",
+    path: PATH,
+    tag: "products",
+    summary: "Creates or replaces a product",
+    description: "Fields that are absent get their defaults. `If-Match` is honoured, and " +
+      "`If-None-Match: *`, which only creates.",
+    params: PARAMS,
+    body: REPLACEMENT,
+    bodyExample: { name: "Pump", mode: "open" },
+    responses: { 200: ONE, 201: CREATED },
+    problems: ["conflict", "precondition-failed"],
+    async handle({ params, body, caller, request }) {
+      const key = params.product;
+      const found = await findProduct(ports, caller, key);
+      if (found === undefined) {
+        if (request.headers.has("if-match")) {
+          throw new ProblemError("precondition-failed", `Cannot replace "${key}": it is not there`);
+        }
+        return answerProduct(
+          201,
+          valueOf(await ports.products.create({ ...definedOf(body), key })),
+        );
+      }
+      if (request.headers.get("if-none-match") === "*") {
+        throw new ProblemError("precondition-failed", `Cannot create "${key}": it is there`);
+      }
+      const fields = { ...defaultsOf(key), ...definedOf(body) };
+      return answerProduct(200, await changed(ports, found, fields, request.headers));
+    },
+  });
+}
+
+function patchProduct(ports: HttpPorts): Route {
+  return createRoute({
+    method: "patch",
+    path: PATH,
+    tag: "products",
+    summary: "Changes a product",
+    description: "JSON Merge Patch: null gives a field its default. `If-Match` is honoured.",
+    params: PARAMS,
+    body: PATCH,
+    bodyExample: { name: "Pump, new" },
+    responses: { 200: ONE },
+    problems: ["not-found", "precondition-failed"],
+    async handle({ params, body, caller, request }) {
+      const found = await requireProduct(ports, caller, params.product);
+      const defaults = defaultsOf(found.key);
+      const patch = definedOf({
+        name: body.name === null ? defaults.name : body.name,
+        mode: body.mode === null ? defaults.mode : body.mode,
+        model: body.model,
+        lateDaysMax: body.lateDaysMax === null ? defaults.lateDaysMax : body.lateDaysMax,
+      });
+      return answerProduct(200, await changed(ports, found, patch, request.headers));
+    },
+  });
+}
+
+function deleteProduct(ports: HttpPorts): Route {
+  return createRoute({
+    method: "delete",
+    path: PATH,
+    tag: "products",
+    summary: "Removes a product",
+    description: "Refused while it has devices. Twice is harmless.",
+    params: PARAMS,
+    responses: { 204: { description: "It is not there any more." } },
+    problems: ["conflict", "precondition-failed"],
+    async handle({ params, caller, request }) {
+      const found = await findProduct(ports, caller, params.product);
+      if (found === undefined) return noContent();
+      const version = versionToMatch(found, request.headers);
+      valueOf(await ports.products.delete(found.key, version));
+      return noContent();
+    },
+  });
+}
+
+function readModel(ports: HttpPorts): Route {
+  return createRoute({
+    method: "get",
+    path: `${PATH}/model`,
+    tag: "products",
+    summary: "Reads the thing model",
+    params: PARAMS,
+    responses: {
+      200: { description: "The model.", schema: MODEL, example: MODEL_EXAMPLE, headers: ETAG },
+    },
+    problems: ["not-found"],
+    async handle({ params, caller }) {
+      const product = await requireProduct(ports, caller, params.product);
+      if (product.model === null) throw new NotFoundError(`Product "${product.key}" has no model`);
+      return answer(200, product.model, { etag: versionTag(product) });
+    },
+  });
+}
+
+function putModel(ports: HttpPorts): Route {
+  return createRoute({
+    method: "put",
+    path: `${PATH}/model`,
+    tag: "products",
+    summary: "Replaces the thing model",
+    description: "Counts for messages that are accepted from now on. `If-Match` is honoured.",
+    params: PARAMS,
+    body: MODEL,
+    bodyExample: MODEL_EXAMPLE,
+    bodyBytesMax: LIMITS.httpBodyBytesMax,
+    responses: {
+      200: { description: "The new model.", schema: MODEL, example: MODEL_EXAMPLE, headers: ETAG },
+    },
+    problems: ["not-found", "precondition-failed"],
+    async handle({ params, body, caller, request }) {
+      const found = await requireProduct(ports, caller, params.product);
+      const product = await changed(ports, found, { model: body }, request.headers);
+      return answer(200, product.model, { etag: versionTag(product) });
+    },
+  });
+}
+
+function answerProduct(status: number, product: Product): Response {
+  const location = status === 201 ? { location: `${LIST}/${encodeURIComponent(product.key)}` } : {};
+  return answer(status, product, { etag: versionTag(product), ...location });
+}
+
+async function findProduct(
+  ports: HttpPorts,
+  caller: Caller | undefined,
+  key: string,
+): Promise<Product | undefined> {
+  const product = await ports.products.get(key);
+  return product?.project === caller?.project ? product : undefined;
+}
+
+async function requireProduct(
+  ports: HttpPorts,
+  caller: Caller | undefined,
+  key: string,
+): Promise<Product> {
+  const product = await findProduct(ports, caller, key);
+  if (product === undefined) throw new NotFoundError(`Cannot find product "${key}"`);
+  return product;
+}
+
+async function changed(
+  ports: HttpPorts,
+  found: Product,
+  patch: ProductPatch,
+  headers: Headers,
+): Promise<Product> {
+  return valueOf(await ports.products.update(found.key, patch, versionToMatch(found, headers)));
+}
+
+/** @throws {ProblemError} 412. */
+function versionToMatch(found: Product, headers: Headers): number | undefined {
+  assertMatches(headers, versionTag(found));
+  return headers.has("if-match") ? found.version : undefined;
+}
+
+function defaultsOf(key: string): Required<ProductPatch> & { mode: "open" } {
+  return { name: key, mode: "open", model: null, lateDaysMax: LIMITS.lateDaysDefault };
+}

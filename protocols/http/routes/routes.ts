@@ -1,0 +1,29 @@
+/** All routes but those of the document, which is made from these. */
+import type { Ingest } from "../ingest.ts";
+import type { HttpPorts } from "../ports.ts";
+import type { Route } from "../route.ts";
+import { clusterRoutes } from "./cluster_routes.ts";
+import { deadLetterRoutes } from "./dead_letter_routes.ts";
+import { deviceRoutes } from "./device_routes.ts";
+import { healthRoutes } from "./health_routes.ts";
+import { ingestRoutes } from "./ingest_routes.ts";
+import { keyRoutes } from "./key_routes.ts";
+import { productRoutes } from "./product_routes.ts";
+import { sessionRoutes } from "./session_routes.ts";
+import { shadowRoutes } from "./shadow_routes.ts";
+import { telemetryRoutes } from "./telemetry_routes.ts";
+
+export function createRoutes(ports: HttpPorts, ingest: Ingest): Route[] {
+  return [
+    ...ingestRoutes(ingest),
+    ...sessionRoutes(ports),
+    ...keyRoutes(ports),
+    ...productRoutes(ports),
+    ...deviceRoutes(ports),
+    ...shadowRoutes(ports),
+    ...telemetryRoutes(ports),
+    ...clusterRoutes(ports),
+    ...deadLetterRoutes(ports),
+    ...healthRoutes(ports),
+  ];
+}

@@ -1,0 +1,90 @@
+/** How a connection ends: for its peer, its device's presence and its session. */
+import type { Connection } from "./connection.ts";
+import { encodeMessage, type GatewayState, keepSession } from "./gateway_state.ts";
+import { packetBytes } from "./frame.ts";
+import { encodeSession, sessionKey } from "./session.ts";
+
+/** How long a peer may take to close its side after we have closed ours. */
+const LINGER_MS = 2_000;
+
+/**
+ * Ends a connection that we do not want any longer. Twice is harmless.
+ * @param code `REASON` for MQTT 5 peers; 0: none is sent.
+ * @param reason A constant, for presence and figures.
+ */
+export function close(
+  state: GatewayState,
+  connection: Connection,
+  code: number,
+  reason: string,
+): void {
+  if (connection.stage === "closing") return;
+  state.figures.closed[reason] = (state.figures.closed[reason] ?? 0) + 1;
+  // Before a CONNACK no other packet may be sent.
+  leave(state, connection, reason);
+  const isTold = connection.session !== undefined;
+  connection.end(isTold ? code : 0);
+  connection.deadlineMs = state.clock.monotonicMs() + LINGER_MS;
+}
+
+/** Sends a last packet, such as a CONNACK that refuses, and closes. */
+export function closeAfter(
+  state: GatewayState,
+  connection: Connection,
+  bytes: Uint8Array,
+  reason: string,
+): void {
+  connection.send(bytes);
+  close(state, connection, 0, reason);
+}
+
+/**
+ * The device is gone from this connection: presence, session and tables. Idempotent.
+ * @param isTakenOver A new connection goes on with the session.
+ */
+export function leave(
+  state: GatewayState,
+  connection: Connection,
+  reason: string,
+  isTakenOver = false,
+): void {
+  const { identity, session, stage } = connection;
+  if (connection.isHolding) stopHolding(state, connection);
+  countHeld(state, connection);
+  if (stage === "closing" || identity === undefined) return;
+  connection.stage = "closing";
+  if (state.byDevice.get(identity.key) === connection) state.byDevice.delete(identity.key);
+  if (stage !== "open" || session === undefined) return;
+  state.figures.connections--;
+  state.owed.message(
+    identity.target,
+    encodeMessage({ type: "disconnected", session: identity.id, reason }),
+  );
+  session.downlinks.rewind();
+  const key = sessionKey(identity.product, identity.device);
+  session.endedAtMs = state.clock.nowMs();
+  if (session.isLasting) {
+    if (!isTakenOver) state.owed.row(key, encodeSession(session), session);
+  } else if (session.hasRow) {
+    state.owed.row(key, undefined, session);
+  }
+  // An ended session is kept too until its removal is durable: its old row must not be read.
+  if (session.isLasting || session.rowAppend > state.ingress.settled) {
+    keepSession(state, identity.key, session);
+  }
+}
+
+export function stopHolding(state: GatewayState, connection: Connection): void {
+  connection.isHolding = false;
+  connection.heldAppend = 0;
+  state.figures.holding--;
+}
+
+function countHeld(state: GatewayState, connection: Connection): void {
+  const held = connection.held.view();
+  for (let at = 0; at < held.length;) {
+    state.figures.heldPacketsLost++;
+    at += packetBytes(held, at, held.length, Infinity);
+  }
+  connection.held.clear();
+}

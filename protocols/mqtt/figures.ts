@@ -1,0 +1,82 @@
+import type { ByteBudget } from "./byte_queue.ts";
+
+/** Plain counters of the gateway, rising from its start; the metrics page maps them. */
+export interface MqttFigures {
+  /** Logged-in connections now. */
+  connections: number;
+  /** Sockets now, logged in or not. */
+  sockets: number;
+  socketsAccepted: number;
+  /** Closed at once since `mqttConnectionsMax` were open. */
+  socketsRefused: number;
+  logins: number;
+  loginsRefused: number;
+  loginsThrottled: number;
+  sessionsResumed: number;
+  /** Old connections closed by a new one of the same device. */
+  takeovers: number;
+  publishesReceived: number;
+  payloadBytesReceived: number;
+  /** Properties and event messages handed to the log, and their points. */
+  offered: number;
+  pointsOffered: number;
+  pointsRefused: number;
+  acknowledgementsSent: number;
+  /** Messages refused for good, all reasons; `refuse` has them by reason. */
+  refused: number;
+  /** On unknown topics under the own prefix: acknowledged, and nobody there yet to take them. */
+  unrouted: number;
+  /** Wills in CONNECT, which nobody publishes yet. */
+  willsIgnored: number;
+  qos2Repeats: number;
+  downlinksSent: number;
+  downlinksAcknowledged: number;
+  /** Downlinks for devices that are away or not subscribed. */
+  downlinksUnwanted: number;
+  /** Downlinks above the client's Maximum Packet Size, or beyond the bounds of its queue. */
+  downlinksDropped: number;
+  /** Times that a connection had to wait for room in the log, and connections that wait now. */
+  holds: number;
+  holding: number;
+  /** Bytes of partial and held packets now, of all connections. */
+  readonly bufferedBytes: number;
+  /** Packets received, not handled when their connection was lost; none was acknowledged. */
+  heldPacketsLost: number;
+  /** Connections closed by us, by reason. */
+  readonly closed: Record<string, number>;
+}
+
+export function createFigures(budget: ByteBudget): MqttFigures {
+  return {
+    connections: 0,
+    sockets: 0,
+    socketsAccepted: 0,
+    socketsRefused: 0,
+    logins: 0,
+    loginsRefused: 0,
+    loginsThrottled: 0,
+    sessionsResumed: 0,
+    takeovers: 0,
+    publishesReceived: 0,
+    payloadBytesReceived: 0,
+    offered: 0,
+    pointsOffered: 0,
+    pointsRefused: 0,
+    acknowledgementsSent: 0,
+    refused: 0,
+    unrouted: 0,
+    willsIgnored: 0,
+    qos2Repeats: 0,
+    downlinksSent: 0,
+    downlinksAcknowledged: 0,
+    downlinksUnwanted: 0,
+    downlinksDropped: 0,
+    holds: 0,
+    holding: 0,
+    get bufferedBytes() {
+      return budget.bytes;
+    },
+    heldPacketsLost: 0,
+    closed: Object.create(null) as Record<string, number>,
+  };
+}

@@ -1,0 +1,107 @@
+/** What all connections of a gateway share, and the ports it was given. */
+import { createAddress, partitionOf } from "../../runtime/actor/address.ts";
+import type { Clock } from "../../runtime/clock.ts";
+import { LIMITS } from "../../runtime/limits.ts";
+import type { Ingress, IngressTarget } from "../../runtime/log/ingress.ts";
+import { packHead } from "../../runtime/log/record.ts";
+import type { Logger } from "../../runtime/logger.ts";
+import type { DeviceDirectory } from "../../actors/device/directory.ts";
+import { deviceAddress, type DeviceMessage } from "../../actors/device/messages.ts";
+import type { ByteBudget } from "./byte_queue.ts";
+import type { Connection } from "./connection.ts";
+import type { MqttFigures } from "./figures.ts";
+import type { LoginThrottle } from "./login_throttle.ts";
+import type { OwedWrites } from "./owed_writes.ts";
+import type { PendingAppends } from "./pending_appends.ts";
+import { encodeSession, type Session, sessionKey } from "./session.ts";
+
+export interface MqttPorts {
+  readonly ingress: Ingress;
+  readonly directory: DeviceDirectory;
+  /** A durable row that was written by `Ingress.offerRow`. */
+  readonly readRow: (key: string) => Promise<Uint8Array | undefined>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Counts a refused message or point by its reason, a constant. */
+  readonly refuse: (reason: string) => void;
+  /** Unique per start of this process. */
+  readonly incarnation: string;
+  /** Rises with every connection of the installation. */
+  readonly nextEpoch: () => number;
+}
+
+export interface GatewayState extends MqttPorts {
+  readonly figures: MqttFigures;
+  readonly budget: ByteBudget;
+  readonly throttle: LoginThrottle;
+  readonly owed: OwedWrites;
+  readonly appends: PendingAppends;
+  readonly sockets: Set<Connection>;
+  /** Logged-in connections by `{product}/{device}`. */
+  readonly byDevice: Map<string, Connection>;
+  /** Lasting sessions of absent devices, oldest first; what is not here is read from its row. */
+  readonly away: Map<string, Session>;
+  /** Connections that wait for room in the log, longest first. */
+  holding: Connection[];
+  isDraining: boolean;
+  /** Epoch milliseconds when the bytes in hand were read: one look at the clock for all of them. */
+  nowMs: number;
+}
+
+const ENCODER = new TextEncoder();
+const PLACEMENT = { group: "things" } as const;
+
+export function targetOf(product: string, device: string): IngressTarget {
+  const to = createAddress("device", deviceAddress(product, device).slice("device/".length));
+  return {
+    partition: partitionOf(PLACEMENT, `${product}/${device}`),
+    head: packHead({ to, budget: LIMITS.budgetPerRootRecord }),
+  };
+}
+
+export function encodeMessage(message: DeviceMessage): Uint8Array {
+  return ENCODER.encode(JSON.stringify(message));
+}
+
+/** Offers a message of a connection; never before what the gateway itself owes. */
+export function offer(
+  state: GatewayState,
+  target: IngressTarget,
+  parts: readonly Uint8Array[],
+): number | undefined {
+  if (state.owed.length > 0 && !state.owed.flush()) return undefined;
+  return state.ingress.offer(target, parts);
+}
+
+/** Offers the row of a lasting session; undefined if there is no room. */
+export function offerSession(
+  state: GatewayState,
+  product: string,
+  device: string,
+  session: Session,
+): number | undefined {
+  if (state.owed.length > 0 && !state.owed.flush()) return undefined;
+  const append = state.ingress.offerRow(sessionKey(product, device), encodeSession(session));
+  if (append === undefined) return undefined;
+  session.rowAppend = append;
+  session.hasRow = true;
+  return append;
+}
+
+/** Keeps the session of a device that went away, in place of the oldest whose row is durable. */
+export function keepSession(state: GatewayState, key: string, session: Session): void {
+  state.away.delete(key);
+  state.away.set(key, session);
+  if (state.away.size <= LIMITS.mqttAwaySessionsMax) return;
+  for (const [oldest, other] of state.away) {
+    if (other.rowAppend > state.ingress.settled) continue;
+    state.away.delete(oldest);
+    return;
+  }
+}
+
+/** Counts a message refused for good. */
+export function countRefusal(state: GatewayState, reason: string): void {
+  state.figures.refused++;
+  state.refuse(reason);
+}

@@ -1,0 +1,256 @@
+/** CONNECT: who it is, whether it may, and which session it goes on with. */
+import type { IConnackPacket, IConnectPacket } from "mqtt-packet";
+import { messageOf } from "../../runtime/errors.ts";
+import { LIMITS } from "../../runtime/limits.ts";
+import { isName } from "../../actors/registry/names.ts";
+import { close, closeAfter, leave } from "./closing.ts";
+import { decodeConnect, encodePacket } from "./codec.ts";
+import type { Connection, Identity } from "./connection.ts";
+import { pumpDownlinks } from "./downlink.ts";
+import { bodyStart } from "./frame.ts";
+import { encodeMessage, type GatewayState, targetOf } from "./gateway_state.ts";
+import { CONNACK_3, REASON } from "./reason.ts";
+import { decodeSession, encodeSession, Session, sessionKey } from "./session.ts";
+import { prefixOf } from "./topic.ts";
+
+/** The largest packet that we take, announced to MQTT 5 clients. */
+export const PACKET_BYTES_MAX = LIMITS.payloadBytesMax + LIMITS.mqttOverheadBytesMax;
+
+/**
+ * Handles the first packet of a connection, which must be a CONNECT.
+ * @param resume Called when packets that came after the CONNECT may be handled.
+ */
+export function connect(
+  state: GatewayState,
+  connection: Connection,
+  bytes: Uint8Array,
+  resume: (connection: Connection) => void,
+): void {
+  const level = levelOf(bytes);
+  if (level !== 4 && level !== 5) return refuseVersion(state, connection, level);
+  connection.version = level;
+  const packet = decodeConnect(bytes);
+  if (packet?.cmd !== "connect") return close(state, connection, 0, "malformed");
+  if (packet.will !== undefined) state.figures.willsIgnored++;
+  if (level === 4 && packet.clientId === "" && packet.clean !== true) {
+    return refuse(state, connection, CONNACK_3.badClientId, REASON.ok, "bad_client_id");
+  }
+  if (packet.properties?.authenticationMethod !== undefined) {
+    const { badAuthenticationMethod } = REASON;
+    return refuse(state, connection, 0, badAuthenticationMethod, "bad_authentication_method");
+  }
+  if (packet.properties?.receiveMaximum === 0 || packet.properties?.maximumPacketSize === 0) {
+    return refuse(state, connection, 0, REASON.protocolError, "protocol_error");
+  }
+  if (state.isDraining || state.owed.isFull) {
+    return refuse(state, connection, CONNACK_3.unavailable, REASON.unavailable, "unavailable");
+  }
+  const identity = authenticate(state, connection, packet);
+  if (identity === undefined) return;
+  takeIdentity(state, connection, identity);
+  const plan = planOf(packet, connection);
+  findSession(state, connection, identity, plan, resume);
+}
+
+/** Level of the protocol, or 0 if it is none of MQTT. Looked at before anything else is decoded. */
+function levelOf(bytes: Uint8Array): number {
+  const start = bodyStart(bytes, 0);
+  if (start + 7 > bytes.length) return 0;
+  const name = String.fromCharCode(...bytes.subarray(start + 2, start + 6));
+  if (bytes[start] !== 0) return 0;
+  if (bytes[start + 1] === 4 && name === "MQTT") return bytes[start + 6]!;
+  return bytes[start + 1] === 6 && name === "MQIs" ? 3 : 0;
+}
+
+function refuseVersion(state: GatewayState, connection: Connection, level: number): void {
+  if (level === 0) return close(state, connection, 0, "malformed");
+  connection.version = level > 5 ? 5 : 4;
+  const { unsupportedVersion } = REASON;
+  refuse(state, connection, CONNACK_3.unsupportedVersion, unsupportedVersion, "bad_version");
+}
+
+function refuse(
+  state: GatewayState,
+  connection: Connection,
+  returnCode: number,
+  reasonCode: number,
+  reason: string,
+): void {
+  const bytes = connection.isV5
+    ? encodePacket({ cmd: "connack", sessionPresent: false, reasonCode }, 5)
+    : encodePacket({ cmd: "connack", sessionPresent: false, returnCode }, 4);
+  closeAfter(state, connection, bytes, reason);
+}
+
+function authenticate(
+  state: GatewayState,
+  connection: Connection,
+  packet: IConnectPacket,
+): Identity | undefined {
+  const { figures, throttle, clock } = state;
+  if (throttle.isBlocked(connection.remote, clock.monotonicMs())) {
+    figures.loginsThrottled++;
+    if (connection.isV5) refuse(state, connection, 0, REASON.rateExceeded, "login_throttled");
+    else close(state, connection, 0, "login_throttled");
+    return undefined;
+  }
+  const [product = "", device = "", more] = (packet.username ?? "").split("/");
+  const isWellFormed = isName(product) && isName(device) && more === undefined;
+  const secret = packet.password === undefined ? "" : packet.password.toString("utf8");
+  const result = isWellFormed
+    ? state.directory.login(product, device, secret)
+    : { ok: false, code: "bad_credentials" } as const;
+  if (!result.ok) {
+    figures.loginsRefused++;
+    throttle.fail(connection.remote, clock.monotonicMs());
+    const reason = result.code === "disabled" ? REASON.notAuthorized : REASON.badCredentials;
+    refuse(state, connection, CONNACK_3.notAuthorized, reason, result.code);
+    return undefined;
+  }
+  figures.logins++;
+  const prefix = prefixOf(product, device);
+  return {
+    product,
+    device,
+    key: `${product}/${device}`,
+    id: `${state.incarnation}.${figures.logins}`,
+    prefix,
+    propertiesTopic: new TextEncoder().encode(`${prefix}properties`),
+    target: targetOf(product, device),
+  };
+}
+
+/** The last connection of a device wins; the old one is gone before the new one has its CONNACK. */
+function takeIdentity(state: GatewayState, connection: Connection, identity: Identity): void {
+  const old = state.byDevice.get(identity.key);
+  if (old !== undefined) {
+    state.figures.takeovers++;
+    const isOpen = old.isOpen;
+    leave(state, old, "taken_over", true);
+    old.end(isOpen ? REASON.takenOver : 0);
+    old.deadlineMs = state.clock.monotonicMs() + 2_000;
+  }
+  connection.identity = identity;
+  connection.stage = "connecting";
+  connection.deadlineMs = state.clock.monotonicMs() + LIMITS.acknowledgeMsMax;
+  state.byDevice.set(identity.key, connection);
+}
+
+/** What the client asked for, within our limits. */
+interface ConnectPlan {
+  readonly isClean: boolean;
+  readonly expirySeconds: number;
+  /** Told to MQTT 5 clients where it differs from what they asked. */
+  readonly serverKeepAliveSeconds: number | undefined;
+  readonly hasClientId: boolean;
+}
+
+function planOf(packet: IConnectPacket, connection: Connection): ConnectPlan {
+  const asked = packet.keepalive ?? 0;
+  const properties = packet.properties ?? {};
+  const max = LIMITS.mqttKeepAliveSecondsMax;
+  const isServerKeepAlive = connection.isV5 && (asked === 0 || asked > max);
+  const keepAliveSeconds = isServerKeepAlive ? max : asked;
+  connection.keepAliveMs = keepAliveSeconds * 1_500;
+  // Half-open peers without a keep-alive are found by TCP's.
+  if (keepAliveSeconds === 0) connection.socket.setKeepAlive(true, 60_000);
+  connection.window = Math.min(properties.receiveMaximum ?? 0xffff, LIMITS.mqttDownlinksMax);
+  connection.packetBytesMax = properties.maximumPacketSize ?? 0xffffffff;
+  const isClean = packet.clean === true;
+  const expirySeconds = connection.isV5
+    ? properties.sessionExpiryInterval ?? 0
+    : (isClean ? 0 : LIMITS.mqttSessionExpirySecondsMax);
+  return {
+    isClean,
+    expirySeconds: Math.min(expirySeconds, LIMITS.mqttSessionExpirySecondsMax),
+    serverKeepAliveSeconds: isServerKeepAlive ? max : undefined,
+    hasClientId: packet.clientId !== "",
+  };
+}
+
+function findSession(
+  state: GatewayState,
+  connection: Connection,
+  identity: Identity,
+  plan: ConnectPlan,
+  resume: (connection: Connection) => void,
+): void {
+  const known = state.away.get(identity.key);
+  state.away.delete(identity.key);
+  if (plan.isClean || known !== undefined) {
+    open(state, connection, identity, plan, plan.isClean ? undefined : known);
+    return resume(connection);
+  }
+  const key = sessionKey(identity.product, identity.device);
+  state.readRow(key).then((row) => {
+    if (connection.stage !== "connecting") return;
+    const session = row === undefined ? undefined : decodeSession(row);
+    if (row !== undefined && session === undefined) {
+      state.logger.error("session row cannot be read", { key });
+    }
+    open(state, connection, identity, plan, session);
+    resume(connection);
+  }).catch((fault) => {
+    state.logger.error("session row cannot be read", { key, fault: messageOf(fault) });
+    if (connection.stage !== "connecting") return;
+    refuse(state, connection, CONNACK_3.unavailable, REASON.unavailable, "unavailable");
+  });
+}
+
+/** Resumes or makes the session, announces the connection to its device, and sends the CONNACK. */
+function open(
+  state: GatewayState,
+  connection: Connection,
+  identity: Identity,
+  plan: ConnectPlan,
+  found: Session | undefined,
+): void {
+  const isResumed = found !== undefined && !found.isExpired(state.clock.nowMs());
+  const session = isResumed ? found : new Session(plan.expirySeconds);
+  connection.session = session;
+  connection.stage = "open";
+  connection.deadlineMs = 0;
+  state.figures.connections++;
+  if (isResumed) state.figures.sessionsResumed++;
+  const { id, target } = identity;
+  const epoch = state.nextEpoch();
+  const { remote } = connection;
+  state.owed.message(
+    target,
+    encodeMessage({ type: "connected", session: id, epoch, wire: "mqtt", remote }),
+  );
+  session.expirySeconds = plan.expirySeconds;
+  session.endedAtMs = undefined;
+  const key = sessionKey(identity.product, identity.device);
+  if (session.isLasting) state.owed.row(key, encodeSession(session), session);
+  else if (plan.isClean || found !== undefined) state.owed.row(key, undefined, session);
+  connection.send(connackOf(identity, connection, plan, session, isResumed));
+  pumpDownlinks(state, connection);
+  if (session.qosOf(identity.prefix, "properties/set") !== undefined) {
+    state.owed.message(target, encodeMessage({ type: "deliver", session: id }));
+  }
+}
+
+function connackOf(
+  identity: Identity,
+  connection: Connection,
+  plan: ConnectPlan,
+  session: Session,
+  sessionPresent: boolean,
+): Uint8Array {
+  if (!connection.isV5) return encodePacket({ cmd: "connack", sessionPresent, returnCode: 0 }, 4);
+  const properties: NonNullable<IConnackPacket["properties"]> = {
+    sessionExpiryInterval: session.expirySeconds,
+    receiveMaximum: LIMITS.mqttReceiveMaximum,
+    retainAvailable: false,
+    maximumPacketSize: PACKET_BYTES_MAX,
+    topicAliasMaximum: 0,
+    subscriptionIdentifiersAvailable: false,
+    sharedSubscriptionAvailable: false,
+  };
+  if (plan.serverKeepAliveSeconds !== undefined) {
+    properties.serverKeepAlive = plan.serverKeepAliveSeconds;
+  }
+  if (!plan.hasClientId) properties.assignedClientIdentifier = identity.key;
+  return encodePacket({ cmd: "connack", sessionPresent, reasonCode: 0, properties }, 5);
+}

@@ -1,0 +1,38 @@
+/** Reason codes of MQTT 5 that we send (section 2.4); in CONNACK of 3.1.1 only `CONNACK_3` exist. */
+export const REASON = {
+  ok: 0x00,
+  unspecified: 0x80,
+  malformed: 0x81,
+  protocolError: 0x82,
+  unsupportedVersion: 0x84,
+  badCredentials: 0x86,
+  notAuthorized: 0x87,
+  unavailable: 0x88,
+  serverBusy: 0x89,
+  shuttingDown: 0x8b,
+  badAuthenticationMethod: 0x8c,
+  keepAliveTimeout: 0x8d,
+  takenOver: 0x8e,
+  filterInvalid: 0x8f,
+  topicInvalid: 0x90,
+  noSubscription: 0x11,
+  unknownPacketId: 0x92,
+  receiveMaximumExceeded: 0x93,
+  topicAliasInvalid: 0x94,
+  packetTooLarge: 0x95,
+  quotaExceeded: 0x97,
+  administrative: 0x98,
+  payloadInvalid: 0x99,
+  retainNotSupported: 0x9a,
+  sharedNotSupported: 0x9e,
+  rateExceeded: 0x9f,
+  subscriptionIdsNotSupported: 0xa1,
+} as const;
+
+export const CONNACK_3 = {
+  ok: 0,
+  unsupportedVersion: 1,
+  badClientId: 2,
+  unavailable: 3,
+  notAuthorized: 5,
+} as const;

@@ -1,0 +1,39 @@
+/** Timeouts of all connections, looked at together: a timer each would cost more than it is worth. */
+import { LIMITS } from "../../runtime/limits.ts";
+import { close, leave } from "./closing.ts";
+import { type Connection, PAUSE } from "./connection.ts";
+import type { GatewayState } from "./gateway_state.ts";
+import { REASON } from "./reason.ts";
+
+export function sweep(state: GatewayState): void {
+  const now = state.clock.monotonicMs();
+  for (const connection of state.sockets) sweepOne(state, connection, now);
+  for (const connection of state.appends.waitingSince(now - LIMITS.acknowledgeMsMax)) {
+    if (connection.isOpen && connection.acks.length > 0) {
+      close(state, connection, REASON.serverBusy, "acknowledged_late");
+    }
+  }
+}
+
+function sweepOne(state: GatewayState, connection: Connection, now: number): void {
+  if (connection.deadlineMs !== 0 && now >= connection.deadlineMs) return expire(state, connection);
+  if (!connection.isOpen) return;
+  if ((connection.paused & PAUSE.unread) !== 0 && connection.deadlineMs === 0) {
+    connection.deadlineMs = now + LIMITS.acknowledgeMsMax;
+  }
+  // A socket that is not read cannot show that its peer is alive.
+  const isSilent = connection.keepAliveMs > 0 && connection.paused === 0 &&
+    now - connection.readAtMs > connection.keepAliveMs;
+  if (isSilent) close(state, connection, REASON.keepAliveTimeout, "keepalive_timeout");
+}
+
+/** No CONNECT in time, a peer that does not read, or one that does not close its side. */
+function expire(state: GatewayState, connection: Connection): void {
+  if (connection.stage !== "closing") {
+    const reason = connection.stage === "new" ? "connect_timeout" : "stalled";
+    state.figures.closed[reason] = (state.figures.closed[reason] ?? 0) + 1;
+    leave(state, connection, reason);
+  }
+  connection.stage = "closing";
+  connection.socket.destroy();
+}

@@ -1,0 +1,314 @@
+/**
+ * PUBLISH from a device: routed by topic, decoded, handed to the log. Acknowledgements are queued in
+ * order of arrival, whatever becomes of the messages, and sent when their appends are durable.
+ */
+import type { Buffer } from "node:buffer";
+import type { Issue } from "../../runtime/errors.ts";
+import {
+  type DecodedUplink,
+  decodeEvent,
+  decodeUplink,
+  isName,
+} from "../../actors/device/uplink.ts";
+import { ACK } from "./ack_queue.ts";
+import { close } from "./closing.ts";
+import type { Connection } from "./connection.ts";
+import { publishOnce } from "./downlink.ts";
+import { createPublishFrame, type PublishFrame, readPublish } from "./frame.ts";
+import {
+  countRefusal,
+  encodeMessage,
+  type GatewayState,
+  offer,
+  offerSession,
+} from "./gateway_state.ts";
+import { LIMITS } from "../../runtime/limits.ts";
+import { REASON } from "./reason.ts";
+
+/** Paths of refused points that one `errors` message names. */
+const ISSUES_TOLD_MAX = 10;
+
+const frame: PublishFrame = createPublishFrame();
+const TEXT = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/**
+ * Handles the complete PUBLISH in `[at, end)`.
+ * @returns False if the log has no room: keep the packet and hand it in again, before any later one.
+ */
+export function publish(
+  state: GatewayState,
+  connection: Connection,
+  bytes: Buffer,
+  at: number,
+  end: number,
+): boolean {
+  const fault = readPublish(bytes, at, end, connection.isV5, frame);
+  if (fault !== 0) return violates(state, connection, fault);
+  if (frame.isRetain && connection.isV5) {
+    return violates(state, connection, REASON.retainNotSupported);
+  }
+  if (frame.qos === 2) {
+    const { qos2 } = connection.session!;
+    if (qos2.has(frame.packetId)) return repeat(state, connection);
+    if (qos2.size >= LIMITS.mqttUnackedMax) {
+      close(state, connection, REASON.quotaExceeded, "qos2_ids");
+      return true;
+    }
+  }
+  const payload = bytes.subarray(frame.payloadStart, frame.payloadEnd);
+  const { product, propertiesTopic } = connection.identity!;
+  const isTaken = isTopic(bytes, frame, propertiesTopic)
+    ? take(
+      state,
+      connection,
+      "properties",
+      decodeUplink(payload, state.directory, product, state.nowMs),
+    )
+    : route(state, connection, bytes, payload);
+  if (isTaken) {
+    state.figures.publishesReceived++;
+    state.figures.payloadBytesReceived += payload.length;
+  }
+  return isTaken;
+}
+
+function violates(state: GatewayState, connection: Connection, reason: number): true {
+  close(state, connection, reason, reason === REASON.malformed ? "malformed" : "protocol_error");
+  return true;
+}
+
+function isTopic(bytes: Uint8Array, { topicStart, topicEnd }: PublishFrame, topic: Uint8Array) {
+  if (topicEnd - topicStart !== topic.length) return false;
+  // From the end: the topics of two devices differ last.
+  for (let i = topic.length - 1; i >= 0; i--) if (bytes[topicStart + i] !== topic[i]) return false;
+  return true;
+}
+
+/** Everything but `properties`. */
+function route(
+  state: GatewayState,
+  connection: Connection,
+  bytes: Buffer,
+  payload: Uint8Array,
+): boolean {
+  const topic = topicOf(bytes);
+  if (topic === undefined) return violates(state, connection, REASON.topicInvalid);
+  const { product, prefix } = connection.identity!;
+  if (!topic.startsWith(prefix)) return refuseOutside(state, connection, topic);
+  const suffix = topic.slice(prefix.length);
+  if (suffix.startsWith("events/") && !suffix.includes("/", 7)) {
+    const event = suffix.slice(7);
+    if (!isName(event)) {
+      const detail = "Cannot accept the event: its name is not 1 to 64 of A-Z a-z 0-9 _ . : -";
+      return refuse(state, connection, suffix, "malformed", detail);
+    }
+    const decoded = decodeEvent(payload, event, state.directory, product, state.nowMs);
+    return take(state, connection, suffix, decoded);
+  }
+  if (suffix === "shadow/get") return askShadow(state, connection);
+  if (suffix === "time/get") return answerTime(state, connection, payload);
+  state.figures.unrouted++;
+  acknowledge(state, connection, 0, REASON.ok, 0);
+  return true;
+}
+
+/** Undefined if it is not UTF-8, or has characters that no topic of a PUBLISH may have. */
+function topicOf(bytes: Buffer): string | undefined {
+  try {
+    const topic = TEXT.decode(bytes.subarray(frame.topicStart, frame.topicEnd));
+    return /[\0+#]/.test(topic) ? undefined : topic;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Offers a decoded message, or refuses it. */
+function take(
+  state: GatewayState,
+  connection: Connection,
+  suffix: string,
+  decoded: DecodedUplink,
+): boolean {
+  if (!decoded.ok) {
+    state.figures.pointsRefused += decoded.refused.length;
+    return refuse(
+      state,
+      connection,
+      suffix,
+      decoded.code,
+      decoded.refused.length === 0 ? decoded.detail : detailOf(decoded.refused),
+    );
+  }
+  if (!accept(state, connection, decoded.parts)) return false;
+  state.figures.pointsOffered += decoded.points;
+  if (decoded.refused.length > 0) tellRefused(state, connection, suffix, decoded.refused);
+  return true;
+}
+
+/** Offers a message and queues its acknowledgement. */
+function accept(
+  state: GatewayState,
+  connection: Connection,
+  parts: readonly Uint8Array[],
+): boolean {
+  let append: number | undefined = connection.heldAppend;
+  if (append === 0) append = offer(state, connection.identity!.target, parts);
+  if (append === undefined) return false;
+  if (frame.qos === 2) {
+    const row = rememberId(state, connection, append);
+    if (row === undefined) return false;
+    append = row;
+  }
+  connection.heldAppend = 0;
+  state.figures.offered++;
+  acknowledge(state, connection, append, REASON.ok, frame.payloadEnd - frame.payloadStart);
+  return true;
+}
+
+/** Keeps a QoS 2 id until its PUBREL. Undefined if its row finds no room: the message is in. */
+function rememberId(
+  state: GatewayState,
+  connection: Connection,
+  append: number,
+): number | undefined {
+  const session = connection.session!;
+  session.qos2.add(frame.packetId);
+  if (!session.isLasting) return append;
+  const { product, device } = connection.identity!;
+  const row = offerSession(state, product, device, session);
+  if (row !== undefined) return Math.max(row, append);
+  session.qos2.delete(frame.packetId);
+  connection.heldAppend = append;
+  return undefined;
+}
+
+/** A QoS 2 message that is in already: its PUBREC again, once the first would have been sent. */
+function repeat(state: GatewayState, connection: Connection): boolean {
+  if (state.owed.length > 0 && !state.owed.flush()) return false; // Its row may be among them.
+  state.figures.qos2Repeats++;
+  const session = connection.session!;
+  const append = session.isLasting ? session.rowAppend : connection.listedAppend;
+  acknowledge(state, connection, append, REASON.ok, 0);
+  return true;
+}
+
+/** Queues the acknowledgement of the message in `frame` behind `append` (0: behind earlier ones). */
+function acknowledge(
+  state: GatewayState,
+  connection: Connection,
+  append: number,
+  reason: number,
+  bytes: number,
+): void {
+  if (frame.qos === 0) return;
+  const kind = frame.qos === 1 ? ACK.puback : ACK.pubrec;
+  connection.acks.push(append, kind, connection.isV5 ? reason : 0, frame.packetId, bytes);
+  if (append > state.ingress.settled && connection.listedAppend !== append) {
+    state.appends.add(append, connection, state.clock.monotonicMs());
+  }
+}
+
+function refuse(
+  state: GatewayState,
+  connection: Connection,
+  suffix: string,
+  code: string,
+  detail: string,
+): true {
+  countRefusal(state, code);
+  acknowledge(state, connection, 0, REASON.payloadInvalid, 0);
+  tell(state, connection, suffix, code, detail);
+  return true;
+}
+
+/** On MQTT 3.1.1 there is no word for it but to close, as the standard allows. */
+function refuseOutside(state: GatewayState, connection: Connection, topic: string): true {
+  const code = "outside_prefix";
+  countRefusal(state, code);
+  if (!connection.isV5) {
+    close(state, connection, 0, code);
+    return true;
+  }
+  acknowledge(state, connection, 0, REASON.notAuthorized, 0);
+  const detail = `Cannot accept the topic: it is not under ${connection.identity!.prefix}`;
+  const told = topic.slice(0, LIMITS.mqttFilterCharactersMax).toWellFormed();
+  publishOnce(state, connection, "errors", { topic: told, code, detail });
+  return true;
+}
+
+function tellRefused(
+  state: GatewayState,
+  connection: Connection,
+  suffix: string,
+  refused: readonly Issue[],
+): void {
+  state.figures.pointsRefused += refused.length;
+  for (const issue of refused) state.refuse(`point_${issue.rule}`);
+  tell(state, connection, suffix, "partially_refused", detailOf(refused));
+}
+
+function detailOf(refused: readonly Issue[]): string {
+  const told = refused.slice(0, ISSUES_TOLD_MAX).map(({ path, message }) => `${path}: ${message}`);
+  const more = refused.length - told.length;
+  return told.join("; ") + (more > 0 ? `; and ${more} more` : "");
+}
+
+function tell(
+  state: GatewayState,
+  connection: Connection,
+  suffix: string,
+  code: string,
+  detail: string,
+): void {
+  const { prefix } = connection.identity!;
+  publishOnce(state, connection, "errors", { topic: prefix + suffix, code, detail });
+}
+
+function askShadow(state: GatewayState, connection: Connection): boolean {
+  const { id } = connection.identity!;
+  return accept(state, connection, [encodeMessage({ type: "shadowGet", session: id })]);
+}
+
+/** Answered at once: a time that waited for the log would be wrong. */
+function answerTime(state: GatewayState, connection: Connection, payload: Uint8Array): true {
+  const received = state.nowMs;
+  const sent = payload.length > LIMITS.nameCharactersMax ? undefined : sentOf(payload);
+  if (sent === undefined) {
+    const detail = 'Cannot answer the time: the payload is not {"sent": ms}';
+    return refuse(state, connection, "time/get", "malformed", detail);
+  }
+  acknowledge(state, connection, 0, REASON.ok, 0);
+  publishOnce(state, connection, "time", { sent, received, replied: state.clock.nowMs() });
+  return true;
+}
+
+function sentOf(payload: Uint8Array): number | undefined {
+  try {
+    const json: unknown = JSON.parse(TEXT.decode(payload));
+    const { sent } = (json ?? {}) as { sent?: unknown };
+    return typeof sent === "number" && Number.isFinite(sent) ? sent : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** PUBREL: the id is free again. False if its row finds no room: nothing was changed. */
+export function release(state: GatewayState, connection: Connection, packetId: number): boolean {
+  const session = connection.session!;
+  const isKnown = session.qos2.delete(packetId);
+  let append: number | undefined = 0;
+  if (isKnown && session.isLasting) {
+    const { product, device } = connection.identity!;
+    append = offerSession(state, product, device, session);
+    if (append === undefined) {
+      session.qos2.add(packetId);
+      return false;
+    }
+  }
+  const reason = isKnown || !connection.isV5 ? REASON.ok : REASON.unknownPacketId;
+  connection.acks.push(append, ACK.pubcomp, reason, packetId, 0);
+  if (append > state.ingress.settled) {
+    state.appends.add(append, connection, state.clock.monotonicMs());
+  }
+  return true;
+}

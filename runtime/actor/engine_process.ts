@@ -1,0 +1,239 @@
+/**
+ * An engine in a child process: packed frames over its pipes, a heap limit, no network and no write
+ * permission. Silence with a batch in hand is answered with SIGKILL, since Deno cannot end a loop.
+ */
+import type { Clock } from "../clock.ts";
+import { messageOf, UnavailableError } from "../errors.ts";
+import { LIMITS } from "../limits.ts";
+import type { Logger } from "../logger.ts";
+import type { Partition } from "./address.ts";
+import type { Engine, LoadStates, PartitionBatch, PartitionCommit } from "./batch.ts";
+import {
+  decodeCommits,
+  encodeBatches,
+  encodeFrame,
+  encodeStates,
+  FRAME,
+  type Frame,
+  FrameReader,
+} from "./engine_frames.ts";
+
+/** The engine ended while it had a batch in hand, or could not take one. */
+export class EngineDiedError extends UnavailableError {
+  /** Where it was, as far as it said: records handled of that partition's batch, at least. */
+  readonly suspect: { readonly partition: Partition; readonly handled: number } | undefined;
+  /** False: it had ended before it got the batch, so the batch is not to blame. */
+  readonly hadBatch: boolean;
+  constructor(
+    message: string,
+    hadBatch: boolean,
+    suspect?: { partition: Partition; handled: number },
+  ) {
+    super("engine", message);
+    this.hadBatch = hadBatch;
+    this.suspect = suspect;
+  }
+}
+
+export interface EngineProcessOptions {
+  /** Entry module, a `file:` URL. */
+  readonly entry: string;
+  readonly load: LoadStates;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly stallMs?: number;
+  readonly heapMbMax?: number;
+}
+
+export interface EngineProcess extends Engine, AsyncDisposable {
+  readonly pid: number;
+  /** Resolves when the process has ended, with what ended it. */
+  readonly ended: Promise<string>;
+  kill(): void;
+}
+
+interface InHand {
+  readonly resolve: (commits: PartitionCommit[]) => void;
+  readonly reject: (fault: Error) => void;
+}
+
+export async function startEngineProcess(options: EngineProcessOptions): Promise<EngineProcess> {
+  const engine = new PipedEngine(options);
+  await engine.ready;
+  return engine;
+}
+
+/** Flags of an engine process: read-only, no network, no children. `--no-prompt` refuses the rest. */
+export function engineArguments(entry: string, heapMbMax: number): string[] {
+  const root = new URL("../../", import.meta.url).pathname;
+  return [
+    "run",
+    "--no-prompt",
+    "--quiet",
+    "--cached-only",
+    `--allow-read=${root}`,
+    `--v8-flags=--max-old-space-size=${heapMbMax}`,
+    entry,
+  ];
+}
+
+class PipedEngine implements EngineProcess {
+  readonly ready: Promise<void>;
+  readonly ended: Promise<string>;
+  readonly #options: EngineProcessOptions;
+  readonly #child: Deno.ChildProcess;
+  readonly #input: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
+  #inHand: InHand | undefined;
+  #suspect: { partition: Partition; handled: number } | undefined;
+  #lastSignMs: number;
+  #cancelWatch: (() => void) | undefined;
+  #end: string | undefined;
+  #resolveReady!: () => void;
+  #rejectReady!: (fault: Error) => void;
+
+  constructor(options: EngineProcessOptions) {
+    this.#options = options;
+    this.#lastSignMs = options.clock.monotonicMs();
+    const heap = options.heapMbMax ?? LIMITS.engineHeapMbMax;
+    this.#child = new Deno.Command(Deno.execPath(), {
+      args: engineArguments(options.entry, heap),
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "piped",
+      env: { NO_COLOR: "1" },
+      clearEnv: true,
+    }).spawn();
+    this.#input = this.#child.stdin.getWriter();
+    this.ready = new Promise((resolve, reject) => {
+      this.#resolveReady = resolve;
+      this.#rejectReady = reject;
+    });
+    this.ended = this.#run();
+    this.#watch();
+  }
+
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  handle(batches: readonly PartitionBatch[]): Promise<PartitionCommit[]> {
+    if (this.#end !== undefined) return Promise.reject(new EngineDiedError(this.#end, false));
+    this.#lastSignMs = this.#options.clock.monotonicMs();
+    this.#suspect = undefined;
+    return new Promise((resolve, reject) => {
+      this.#inHand = { resolve, reject };
+      this.#send(encodeBatches(batches));
+    });
+  }
+
+  forget(partitions: readonly Partition[]): void {
+    if (this.#end === undefined) this.#send(encodeFrame(FRAME.forget, { partitions }));
+  }
+
+  kill(): void {
+    try {
+      this.#child.kill("SIGKILL");
+    } catch (fault) {
+      this.#options.logger.debug("engine had ended already", { fault: messageOf(fault) });
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#end === undefined) this.kill();
+    await this.ended;
+  }
+
+  async #run(): Promise<string> {
+    const tail = this.#collectStderr();
+    const fault = await this.#read();
+    if (fault !== undefined) this.kill();
+    const status = await this.#child.status;
+    const stderr = await tail;
+    this.#cancelWatch?.();
+    await this.#input.abort().catch((late) =>
+      this.#options.logger.debug("engine input was closed", { fault: messageOf(late) })
+    );
+    const how = status.signal ?? `exit code ${status.code}`;
+    this.#end = `Engine process ${this.#child.pid} ended: ${fault ?? how}` +
+      (stderr === "" ? "" : `; ${stderr}`);
+    this.#rejectReady(new EngineDiedError(this.#end, false));
+    this.#inHand?.reject(new EngineDiedError(this.#end, true, this.#suspect));
+    this.#inHand = undefined;
+    return this.#end;
+  }
+
+  /** Reads frames until the pipe ends; returns a fault of the peer's frames. */
+  async #read(): Promise<string | undefined> {
+    const reader = new FrameReader();
+    try {
+      for await (const chunk of this.#child.stdout) {
+        this.#lastSignMs = this.#options.clock.monotonicMs();
+        for (const frame of reader.push(chunk)) await this.#take(frame);
+      }
+    } catch (fault) {
+      return messageOf(fault);
+    }
+  }
+
+  async #take(frame: Frame): Promise<void> {
+    switch (frame.type) {
+      case FRAME.ready:
+        return this.#resolveReady();
+      case FRAME.progress:
+        this.#suspect = frame.head as { partition: Partition; handled: number };
+        return;
+      case FRAME.load: {
+        const { addresses } = frame.head as { addresses: string[] };
+        const states = await this.#options.load(addresses);
+        this.#lastSignMs = this.#options.clock.monotonicMs();
+        return this.#send(encodeStates(states));
+      }
+      case FRAME.commits: {
+        const inHand = this.#inHand;
+        this.#inHand = undefined;
+        return inHand?.resolve(decodeCommits(frame));
+      }
+      case FRAME.failed: {
+        const { message } = frame.head as { message: string };
+        throw new EngineDiedError(`Engine failed: ${message}`, true);
+      }
+      default:
+        throw new EngineDiedError(`Engine sent a frame of unknown type ${frame.type}`, true);
+    }
+  }
+
+  #send(bytes: Uint8Array<ArrayBuffer>): void {
+    this.#input.write(bytes).catch((fault) =>
+      this.#options.logger.debug("engine took no more input", { fault: messageOf(fault) })
+    );
+  }
+
+  /**
+   * Kills an engine that has a batch in hand (or is starting) and gives no sign. This thread may
+   * have been busy itself: a second look after a short wait lets bytes in the pipe count first.
+   */
+  #watch(secondLook = false): void {
+    const stallMs = this.#options.stallMs ?? LIMITS.engineStallMs;
+    const delayMs = secondLook ? 100 : stallMs / 4;
+    this.#cancelWatch = this.#options.clock.after(delayMs, () => {
+      const silentMs = this.#options.clock.monotonicMs() - this.#lastSignMs;
+      const isLate = this.#inHand !== undefined && silentMs > stallMs;
+      if (isLate && secondLook) {
+        this.#options.logger.error("engine is stuck, killing it", { pid: this.pid, silentMs });
+        this.kill();
+        return;
+      }
+      this.#watch(isLate);
+    });
+  }
+
+  /** The last 2 KiB of what the engine wrote, for its obituary. */
+  async #collectStderr(): Promise<string> {
+    let text = "";
+    const decoder = new TextDecoder();
+    for await (const chunk of this.#child.stderr) {
+      text = (text + decoder.decode(chunk, { stream: true })).slice(-2_048);
+    }
+    return text.trim();
+  }
+}

@@ -1,0 +1,342 @@
+/**
+ * Drives engines against the log: reads what is pending, has it handled, commits, and only then lets
+ * effects out. An engine that dies has its batch retried whole; if it dies again, the partition it
+ * was in moves to the quarantine lane, an engine of its own, and is bisected there until the record
+ * that kills is alone and parked, while all other partitions go on.
+ *
+ * Order of each round (design section 4): read · handle · commit · effects.
+ */
+import type { Clock } from "../clock.ts";
+import { messageOf } from "../errors.ts";
+import { LIMITS } from "../limits.ts";
+import type { Logger } from "../logger.ts";
+import type { AttemptMark, PartitionLog } from "../log/partition_log.ts";
+import { waitMs } from "../clock.ts";
+import type { Partition } from "./address.ts";
+import type { Engine, PartitionBatch, PartitionCommit, TransientEffect } from "./batch.ts";
+import { EngineDiedError } from "./engine_process.ts";
+import { Quarantine } from "./quarantine.ts";
+
+export type LaneId = "engine" | "quarantine";
+
+/** A running engine; `ended` resolves when it has ended by itself or was killed. */
+export interface RunningEngine extends Engine, AsyncDisposable {
+  readonly pid?: number;
+  readonly ended: Promise<string>;
+  kill(): void;
+}
+
+export interface RunnerEvent {
+  readonly type: "engine_started" | "engine_died" | "isolated" | "released" | "parked";
+  readonly lane: LaneId;
+  readonly detail: Readonly<Record<string, unknown>>;
+}
+
+export interface RunnerOptions {
+  readonly log: PartitionLog;
+  readonly partitions: readonly Partition[];
+  readonly startEngine: (lane: LaneId) => Promise<RunningEngine>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Effects of a commit that is durable. */
+  readonly onEffects: (effects: readonly TransientEffect[]) => void;
+  /** A commit stored activities. */
+  readonly onActivities?: () => void;
+  readonly onEvent?: (event: RunnerEvent) => void;
+}
+
+export interface LaneStatus {
+  readonly id: LaneId;
+  readonly status: "starting" | "running" | "stopped";
+  readonly restarts: number;
+  readonly pid?: number;
+  readonly lastFault?: string;
+}
+
+/** Bytes of one round over all partitions: bounds what a dead engine makes us do again. */
+const ROUND_BYTES_MAX = 4 * 1024 * 1024;
+const REMINDERS_MAX = 1_000;
+const BACKOFF_MS_MAX = 2_000;
+
+/** One engine and its restarts. */
+export class Lane {
+  engine: RunningEngine | undefined;
+  restarts = -1;
+  lastFault: string | undefined;
+  #backoffMs = 0;
+
+  constructor(readonly id: LaneId, readonly options: RunnerOptions) {}
+
+  /** The engine, started if there is none. Backs off while starts or rounds fail. */
+  async acquire(): Promise<RunningEngine> {
+    if (this.engine !== undefined) return this.engine;
+    if (this.#backoffMs > 0) await waitMs(this.options.clock, this.#backoffMs);
+    this.#backoffMs = Math.min(BACKOFF_MS_MAX, this.#backoffMs * 2 || 20);
+    const engine = await this.options.startEngine(this.id);
+    this.engine = engine;
+    this.restarts++;
+    this.options.onEvent?.({
+      type: "engine_started",
+      lane: this.id,
+      detail: { pid: engine.pid, restarts: this.restarts },
+    });
+    engine.ended.then((how) => this.lost(engine, how));
+    return engine;
+  }
+
+  /** The engine has ended; the next `acquire` starts another. */
+  lost(engine: RunningEngine, how: string): void {
+    if (this.engine !== engine) return;
+    this.engine = undefined;
+    this.lastFault = how;
+    this.options.onEvent?.({ type: "engine_died", lane: this.id, detail: { how } });
+  }
+
+  succeeded(): void {
+    this.#backoffMs = 0;
+  }
+
+  async stop(): Promise<void> {
+    const engine = this.engine;
+    this.engine = undefined;
+    await engine?.[Symbol.asyncDispose]();
+  }
+
+  status(): LaneStatus {
+    return {
+      id: this.id,
+      status: this.engine === undefined ? "stopped" : "running",
+      restarts: Math.max(0, this.restarts),
+      ...(this.engine?.pid === undefined ? undefined : { pid: this.engine.pid }),
+      ...(this.lastFault === undefined ? undefined : { lastFault: this.lastFault }),
+    };
+  }
+}
+
+export class EngineRunner implements AsyncDisposable {
+  /** Rejects if the lease is lost; resolves when stopped. */
+  readonly done: Promise<void>;
+  /** The fencing token, greater than that of any runner before. */
+  readonly acquired: Promise<number>;
+  readonly #options: RunnerOptions;
+  readonly #main: Lane;
+  readonly #quarantine: Quarantine;
+  readonly #marks = new Map<Partition, AttemptMark>();
+  #token = 0;
+  #isStopping = false;
+  #wake: (() => void) | undefined;
+  #fail!: (fault: unknown) => void;
+
+  constructor(options: RunnerOptions) {
+    this.#options = options;
+    this.#main = new Lane("engine", options);
+    this.#quarantine = new Quarantine({
+      ...options,
+      commit: (engine, commits) => this.#commit(engine, commits),
+      mark: (mark) => this.#mark([mark]),
+      onFault: (fault) => this.#fail(fault),
+      onReleased: (partition) => this.#release(partition),
+    });
+    this.acquired = options.log.acquire(options.partitions);
+    const failed = new Promise<never>((_, reject) => this.#fail = reject);
+    this.done = Promise.race([this.#run(), failed]).finally(() => this.#isStopping = true);
+  }
+
+  /** Lanes, for the tree. */
+  lanes(): LaneStatus[] {
+    return [this.#main.status(), ...this.#quarantine.status()];
+  }
+
+  /** Ends an engine as a crash would; it comes back. */
+  kill(lane: LaneId): boolean {
+    const engine = lane === "engine" ? this.#main.engine : this.#quarantine.lane.engine;
+    engine?.kill();
+    return engine !== undefined;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isStopping = true;
+    this.#wake?.();
+    await this.#quarantine.stop();
+    await this.#main.stop();
+    await this.done.catch((fault) =>
+      this.#options.logger.debug("runner had ended", { fault: messageOf(fault) })
+    );
+  }
+
+  async #run(): Promise<void> {
+    const { log } = this.#options;
+    this.#token = await this.acquired;
+    for (const mark of log.attempts()) this.#marks.set(mark.partition, mark);
+    const unlisten = log.onAppended(() => this.#wake?.());
+    try {
+      while (!this.#isStopping) await this.#round();
+    } finally {
+      unlisten();
+    }
+  }
+
+  async #round(): Promise<void> {
+    const engine = await this.#start();
+    if (engine === undefined) return;
+    const batches = await this.#gather();
+    if (batches.length === 0) return await this.#sleep();
+    let commits: PartitionCommit[];
+    try {
+      commits = await engine.handle(batches);
+    } catch (fault) {
+      if (!(fault instanceof EngineDiedError)) throw fault;
+      if (fault.hadBatch && !this.#isStopping) await this.#recover(batches, fault);
+      this.#main.lost(engine, fault.message);
+      return;
+    }
+    await this.#commit(engine, commits);
+    this.#main.succeeded();
+  }
+
+  async #start(): Promise<RunningEngine | undefined> {
+    try {
+      return await this.#main.acquire();
+    } catch (fault) {
+      this.#options.logger.error("engine did not start", { fault: messageOf(fault) });
+      return undefined;
+    }
+  }
+
+  /** What is pending of all partitions that are not in quarantine, within the round's bound. */
+  async #gather(): Promise<PartitionBatch[]> {
+    const { log, clock } = this.#options;
+    const nowMs = clock.nowMs();
+    const batches: PartitionBatch[] = [];
+    let bytes = 0;
+    for (const partition of log.ready(nowMs)) {
+      if (this.#quarantine.holds(partition)) continue;
+      const batch = await readBatch(log, partition, nowMs, LIMITS.batchRecordsMax);
+      if (batch === undefined) continue;
+      batches.push(batch);
+      for (const segment of batch.segments) bytes += segment.bytes.length;
+      if (bytes >= ROUND_BYTES_MAX) break;
+    }
+    return batches;
+  }
+
+  /** Until there is something to read, the next reminder is due, or the runner stops. */
+  async #sleep(): Promise<void> {
+    const { log, clock } = this.#options;
+    const dueMs = log.nextDueMs();
+    await new Promise<void>((resolve) => {
+      const cancel = dueMs === undefined
+        ? undefined
+        : clock.after(Math.max(1, Math.min(dueMs - clock.nowMs(), 60_000)), resolve);
+      this.#wake = () => {
+        cancel?.();
+        resolve();
+      };
+      if (this.#isStopping) this.#wake();
+    });
+    this.#wake = undefined;
+  }
+
+  /** Commits and lets the effects of what was committed out. */
+  async #commit(engine: RunningEngine, commits: readonly PartitionCommit[]): Promise<boolean> {
+    const outcomes = await this.#options.log.commit(this.#token, commits);
+    const refused: Partition[] = [];
+    let hasActivities = false;
+    for (let i = 0; i < commits.length; i++) {
+      const commit = commits[i]!;
+      const outcome = outcomes[i]!;
+      if (!outcome.ok) {
+        refused.push(commit.partition);
+        this.#options.logger.warn("commit refused", { partition: commit.partition, ...outcome });
+        if (outcome.code === "fenced") this.#isStopping = true;
+        continue;
+      }
+      if (commit.effects.length > 0) this.#options.onEffects(commit.effects);
+      hasActivities ||= commit.activities.length > 0;
+      await this.#passed(commit);
+    }
+    if (hasActivities) this.#options.onActivities?.();
+    if (refused.length === 0) return true;
+    engine.forget(refused);
+    await waitMs(this.#options.clock, 50); // The store said no: it is full, failing or not ours.
+    return false;
+  }
+
+  /** The first death: all of the batch is retried whole. The next: the partition it was in is isolated. */
+  async #recover(batches: readonly PartitionBatch[], fault: EngineDiedError): Promise<void> {
+    this.#options.logger.error("engine died with a batch in hand", {
+      fault: fault.message,
+      ...fault.suspect,
+    });
+    const marks: AttemptMark[] = [];
+    for (const batch of batches) {
+      const deaths = (this.#marks.get(batch.partition)?.deaths ?? 0) + 1;
+      const isSuspect = fault.suspect === undefined || fault.suspect.partition === batch.partition;
+      const { partition, cursor: fromOffset, nextCursor: toOffset } = batch;
+      marks.push({ partition, fromOffset, toOffset, deaths: isSuspect ? deaths : 1 });
+    }
+    await this.#mark(marks);
+    for (const mark of marks) {
+      if (mark.deaths < 2) continue;
+      const { partition, fromOffset, toOffset } = mark;
+      this.#options.onEvent?.({
+        type: "isolated",
+        lane: "quarantine",
+        detail: { partition, fromOffset, toOffset },
+      });
+      this.#quarantine.add(mark);
+    }
+  }
+
+  async #mark(marks: readonly AttemptMark[]): Promise<void> {
+    for (const mark of marks) this.#marks.set(mark.partition, mark);
+    await this.#options.log.markAttempts(this.#token, [...this.#marks.values()]);
+  }
+
+  async #passed(commit: PartitionCommit): Promise<void> {
+    const mark = this.#marks.get(commit.partition);
+    if (mark === undefined || this.#quarantine.holds(commit.partition)) return;
+    if (commit.toCursor < mark.toOffset) return;
+    this.#marks.delete(commit.partition);
+    await this.#mark([]);
+  }
+
+  async #release(partition: Partition): Promise<void> {
+    this.#marks.delete(partition);
+    await this.#mark([]);
+    this.#main.engine?.forget([partition]);
+    this.#wake?.();
+  }
+}
+
+/** Pending records and due reminders of one partition; undefined if there is nothing to do. */
+export async function readBatch(
+  log: PartitionLog,
+  partition: Partition,
+  nowMs: number,
+  recordsMax: number,
+): Promise<PartitionBatch | undefined> {
+  const cursor = log.cursor(partition);
+  const pending = await log.pending(partition, cursor, {
+    recordsMax,
+    bytesMax: LIMITS.batchBytesMax,
+  });
+  if (pending.corrupt !== undefined) return undefined;
+  const last = pending.segments[pending.segments.length - 1];
+  const untilMs = pending.isEndOfLog
+    ? Math.max(nowMs, last?.acceptedAtMs ?? 0)
+    : last?.acceptedAtMs;
+  const reminders = untilMs === undefined
+    ? []
+    : await log.dueReminders(partition, untilMs, REMINDERS_MAX);
+  const isIdle = pending.segments.length === 0 && reminders.length === 0;
+  if (isIdle && pending.nextCursor === cursor) return undefined;
+  return {
+    partition,
+    cursor,
+    segments: pending.segments,
+    nextCursor: pending.nextCursor,
+    reminders,
+    ...(pending.isEndOfLog ? { endOfLogAtMs: untilMs! } : undefined),
+  };
+}

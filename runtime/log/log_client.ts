@@ -1,0 +1,152 @@
+/**
+ * The main thread's side of the log worker. It outlives workers: while there is none, calls reject
+ * with `UnavailableError` and the ingress sends the same append again to the next one.
+ */
+import type { LaneId, LaneStatus, RunnerEvent } from "../actor/runner.ts";
+import type { Address } from "../actor/address.ts";
+import type { TransientEffect } from "../actor/batch.ts";
+import { UnavailableError } from "../errors.ts";
+import type { LogMethod, LogWorkerEvent, LogWorkerStart } from "./log_worker.ts";
+import type {
+  Append,
+  AppendOutcome,
+  DeadLetterQuery,
+  Ledger,
+  StoredActivity,
+  StoredDeadLetter,
+} from "./partition_log.ts";
+
+export interface LogClientListeners {
+  readonly onEffects: (effects: readonly TransientEffect[]) => void;
+  readonly onActivities: () => void;
+  readonly onRunner: (event: RunnerEvent) => void;
+}
+
+export interface StartedLog {
+  /** Resolves if the log fails after its start. */
+  readonly ended: Promise<string>;
+  readonly epoch: number;
+  /** Fencing token: rises with each start of the log. */
+  readonly token: number;
+}
+
+interface Call {
+  readonly resolve: (value: never) => void;
+  readonly reject: (fault: Error) => void;
+}
+
+export class LogClient {
+  readonly #listeners: LogClientListeners;
+  readonly #calls = new Map<number, Call>();
+  #worker: Worker | undefined;
+  #callId = 0;
+
+  constructor(listeners: LogClientListeners) {
+    this.#listeners = listeners;
+  }
+
+  /** Starts the worker's log. Rejects if it cannot be opened. */
+  start(worker: Worker, start: LogWorkerStart): Promise<StartedLog> {
+    return new Promise((resolve, reject) => {
+      let end!: (how: string) => void;
+      const ended = new Promise<string>((resolveEnded) => end = resolveEnded);
+      worker.onmessage = ({ data }: MessageEvent<LogWorkerEvent>) => {
+        if (data.type === "started") {
+          this.#worker = worker;
+          resolve({ ended, epoch: data.epoch, token: data.token });
+        } else if (data.type === "failed") {
+          reject(new UnavailableError("log", data.message));
+          end(data.message);
+        } else this.#take(data);
+      };
+      worker.onerror = (event) => {
+        event.preventDefault();
+        reject(new UnavailableError("log", event.message));
+        end(event.message);
+      };
+      worker.postMessage(start);
+    });
+  }
+
+  /** A port on which a reader (in another worker) reads the log. */
+  openReader(name: string): MessagePort {
+    if (this.#worker === undefined) throw unavailable();
+    const { port1, port2 } = new MessageChannel();
+    this.#worker.postMessage({ type: "reader", name, port: port2 }, [port2]);
+    return port1;
+  }
+
+  /** Rejects what waits; their outcome is unknown. */
+  detach(): void {
+    this.#worker = undefined;
+    for (const call of this.#calls.values()) call.reject(unavailable());
+    this.#calls.clear();
+  }
+
+  append(append: Append): Promise<AppendOutcome> {
+    return this.#call("append", append);
+  }
+  /** Committed state of an actor, encoded; undefined if it has none. */
+  peek(address: Address): Promise<Uint8Array | undefined> {
+    return this.#call("peek", address);
+  }
+  gatewayRow(key: string): Promise<Uint8Array | undefined> {
+    return this.#call("gatewayRow", key);
+  }
+  ledger(): Promise<Ledger> {
+    return this.#call("ledger");
+  }
+  head(): Promise<{ tick: number; logBytes: number; pendingRecords: number; epoch: number }> {
+    return this.#call("head");
+  }
+  deadLetters(query: DeadLetterQuery): Promise<StoredDeadLetter[]> {
+    return this.#call("deadLetters", query);
+  }
+  replayDeadLetters(ids: readonly number[]): Promise<number> {
+    return this.#call("replayDeadLetters", ids);
+  }
+  discardDeadLetters(ids: readonly number[]): Promise<number> {
+    return this.#call("discardDeadLetters", ids);
+  }
+  activities(limit: number): Promise<StoredActivity[]> {
+    return this.#call("activities", limit);
+  }
+  finishActivity(id: string): Promise<void> {
+    return this.#call("finishActivity", id);
+  }
+  lanes(): Promise<LaneStatus[]> {
+    return this.#call("lanes");
+  }
+  killLane(lane: LaneId): Promise<boolean> {
+    return this.#call("killLane", lane);
+  }
+  readerCursors(names: readonly string[]): Promise<number[]> {
+    return this.#call("readerCursors", names);
+  }
+
+  #call<T>(method: LogMethod, ...args: readonly unknown[]): Promise<T> {
+    const worker = this.#worker;
+    if (worker === undefined) return Promise.reject(unavailable());
+    const id = ++this.#callId;
+    return new Promise<T>((resolve, reject) => {
+      this.#calls.set(id, { resolve, reject });
+      worker.postMessage({ type: "call", id, method, args });
+    });
+  }
+
+  #take(event: LogWorkerEvent): void {
+    if (event.type === "effects") this.#listeners.onEffects(event.effects);
+    else if (event.type === "activities") this.#listeners.onActivities();
+    else if (event.type === "runner") this.#listeners.onRunner(event.event);
+    else if (event.type === "answer" || event.type === "fault") {
+      const call = this.#calls.get(event.id);
+      this.#calls.delete(event.id);
+      if (event.type === "answer") call?.resolve(event.value as never);
+      else call?.reject(new UnavailableError("log", event.message));
+    }
+  }
+}
+
+function unavailable(): UnavailableError {
+  return new UnavailableError("log", "The log is restarting: the outcome is unknown");
+}

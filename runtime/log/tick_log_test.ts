@@ -1,0 +1,74 @@
+import {
+  createTestClock,
+  type LogFixture,
+  partitionOfTest,
+  PARTITIONS_OF_TEST,
+  READERS,
+  testPartitionLog,
+} from "../../test/contract/partition_log_contract.ts";
+import { createMemoryHead, openHeadFile } from "./head_file.ts";
+import { createMemoryStore } from "./memory_store.ts";
+import { openSqliteStore } from "./sqlite_store.ts";
+import { openTickLog, type TickLog } from "./tick_log.ts";
+
+testPartitionLog("memory", () => Promise.resolve(memoryFixture("inline")));
+testPartitionLog("memory, deferred relay", () => Promise.resolve(memoryFixture("deferred")));
+testPartitionLog("sqlite", () => Promise.resolve(sqliteFixture("inline")));
+testPartitionLog("sqlite, deferred relay", () => Promise.resolve(sqliteFixture("deferred")));
+
+const COMMON = {
+  partitions: PARTITIONS_OF_TEST,
+  partitionOf: partitionOfTest,
+  readers: READERS,
+} as const;
+
+function memoryFixture(relay: "inline" | "deferred"): LogFixture {
+  const clock = createTestClock();
+  const head = createMemoryHead();
+  let failures = 0;
+  const onStep = (step: string) => {
+    if (step === "write:before" && failures-- > 0) throw new Error("the store is full");
+  };
+  let store = createMemoryStore({ onStep });
+  const opened: TickLog[] = [];
+  return {
+    clock,
+    open(options = {}) {
+      store = store.reopen(onStep);
+      const log = openTickLog({ ...COMMON, ...options, store, head, clock, relay });
+      opened.push(log);
+      failures = 0;
+      return Promise.resolve(log);
+    },
+    failWrites: (count) => void (failures = count),
+    async [Symbol.asyncDispose]() {
+      for (const log of opened) await log[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function sqliteFixture(relay: "inline" | "deferred"): LogFixture {
+  const directory = Deno.makeTempDirSync();
+  const clock = createTestClock();
+  let failures = 0;
+  const onStep = (step: string) => {
+    if (step.endsWith(":before-commit") && failures-- > 0) throw new Error("disk is full");
+  };
+  const opened: TickLog[] = [];
+  return {
+    clock,
+    open(options = {}) {
+      const store = openSqliteStore(`${directory}/log.db`, onStep);
+      const head = openHeadFile(`${directory}/log.head`, clock);
+      const log = openTickLog({ ...COMMON, ...options, store, head, clock, relay });
+      opened.push(log);
+      failures = 0;
+      return Promise.resolve(log);
+    },
+    failWrites: (count) => void (failures = count),
+    async [Symbol.asyncDispose]() {
+      for (const log of opened) await log[Symbol.asyncDispose]();
+      Deno.removeSync(directory, { recursive: true });
+    },
+  };
+}

@@ -1,0 +1,492 @@
+/**
+ * Composition root of a node: configuration, the supervision tree, the `ready` line, the end.
+ *
+ * Order of a start: lock the data directory · open the registry · log · readers · gateways. Order of
+ * an end: gateways drain, readers save, the log closes, the lock goes.
+ */
+import { join } from "node:path";
+import { ApiKeys } from "../actors/access/api_keys.ts";
+import { PasswordHasher } from "../actors/access/password.ts";
+import { Sessions } from "../actors/access/sessions.ts";
+import { Users } from "../actors/access/users.ts";
+import { partitionOfActor } from "../actors/behaviours.ts";
+import { startChangesFollower } from "../actors/device/changes.ts";
+import { createDeviceDirectory } from "../actors/device/device_directory.ts";
+import { startDeviceRemovals } from "../actors/device/device_removals.ts";
+import type { DeviceDownlink, DeviceState } from "../actors/device/messages.ts";
+import { startPresenceSweep } from "../actors/device/presence_sweep.ts";
+import { DeviceRegistry } from "../actors/device/registry.ts";
+import { startViewsChild } from "../actors/device/views_child.ts";
+import type { Views } from "../actors/device/views.ts";
+import { Products } from "../actors/product/products.ts";
+import { openRegistryStore } from "../actors/registry/registry_store.ts";
+import { createTelemetryClient, type TelemetryClient } from "../actors/telemetry/worker.ts";
+import { type HttpGateway, startHttpGateway } from "../protocols/http/http_gateway.ts";
+import type { HttpPorts } from "../protocols/http/ports.ts";
+import { type MqttGateway, startMqttGateway } from "../protocols/mqtt/gateway.ts";
+import { idOf } from "./actor/address.ts";
+import type { TransientEffect } from "./actor/batch.ts";
+import { createLifecycleEvents, logLifecycle } from "./actor/lifecycle_events.ts";
+import { peekState } from "./actor/state_codec.ts";
+import type { ChildSpec, Running } from "./actor/supervision.ts";
+import { startSupervisor, type Supervisor, supervisorChild } from "./actor/supervisor.ts";
+import { systemClock } from "./clock.ts";
+import { type Config, printConfig, readProcessConfig } from "./config.ts";
+import { ConflictError, InvalidError, messageOf, UnavailableError } from "./errors.ts";
+import { createStderrLogger, type Logger } from "./logger.ts";
+import { GroupIngress } from "./log/ingress.ts";
+import { logChild } from "./log/log_child.ts";
+import { LogClient } from "./log/log_client.ts";
+import type { Ledger } from "./log/partition_log.ts";
+import { packHead } from "./log/record.ts";
+import { LIMITS } from "./limits.ts";
+import { nodeMetrics } from "./node_metrics.ts";
+import { systemRandom } from "./random.ts";
+import { lockDataDirectory } from "./store/data_directory.ts";
+
+/** Entry modules of threads and processes; test builds put others in their place. */
+export interface NodeEntries {
+  readonly engine: string;
+  readonly logWorker: string;
+  readonly telemetryWorker: string;
+  readonly viewsWorker: string;
+}
+
+const ENTRIES: NodeEntries = {
+  engine: import.meta.resolve("./engine_main.ts"),
+  logWorker: import.meta.resolve("./log_worker_main.ts"),
+  telemetryWorker: import.meta.resolve("./telemetry_worker_main.ts"),
+  viewsWorker: import.meta.resolve("./views_worker_main.ts"),
+};
+
+/** Readers whose cursors hold up trimming. */
+const READERS = ["telemetry", "views"] as const;
+/** Longest that an end waits for what was offered to become durable. */
+const DRAIN_MS = 5_000;
+/** Session epochs of one start of the log are this far apart from the next start's, at least. */
+const EPOCHS_PER_TOKEN = 1_024;
+const REMOVED = new TextEncoder().encode('{"type":"removed"}');
+
+const clock = systemClock;
+const random = systemRandom;
+
+/** What the parts of a node hold of each other. Parts that restart are replaced here. */
+interface Parts {
+  mqtt?: MqttGateway;
+  http?: HttpGateway;
+  telemetry?: TelemetryClient;
+  views?: Views;
+  supervisor?: Supervisor;
+}
+
+export interface RunningNode extends AsyncDisposable {
+  /** For the `ready` line. */
+  readonly urls: Readonly<Record<string, string>>;
+  /** Shown once on the terminal; absent after the first start. */
+  readonly ownerPassword?: string;
+  /** Resolves with the fault that the tree could not heal. */
+  readonly escalated: Promise<unknown>;
+}
+
+export async function startNode(config: Config, entries = ENTRIES): Promise<RunningNode> {
+  const logger = createStderrLogger(clock, config.log.level);
+  const resources = new AsyncDisposableStack();
+  try {
+    resources.use(lockDataDirectory(config.data.dir, clock.nowMs()));
+    return await new Node(config, entries, logger, resources).start();
+  } catch (fault) {
+    await resources.disposeAsync();
+    throw fault;
+  }
+}
+
+class Node {
+  readonly parts: Parts = {};
+  readonly refused: Record<string, number> = {};
+  readonly log: LogClient;
+  ingress!: GroupIngress;
+  /** Fencing token of the first log of this process: its incarnation. */
+  #token = 0;
+  #epochs = 0;
+
+  constructor(
+    readonly config: Config,
+    readonly entries: NodeEntries,
+    readonly logger: Logger,
+    readonly resources: AsyncDisposableStack,
+  ) {
+    this.log = new LogClient({
+      onEffects: (effects) => this.#letOut(effects),
+      // No product behaviour asks for activities yet; those of a newer version stay stored.
+      onActivities: () => logger.warn("activities wait: this version has no kind of them"),
+      onRunner: (event) => logger.info("engine", { ...event.detail, event: event.type }),
+    });
+  }
+
+  async start(): Promise<RunningNode> {
+    const registry = await openRegistry(this.config, this.logger, this.resources);
+    const events = createLifecycleEvents();
+    this.resources.defer(logLifecycle(events, this.logger));
+    const escalated = Promise.withResolvers<unknown>();
+    const supervisor = await startSupervisor(this.config.node.id, {
+      strategy: "rest_for_one",
+      intensity: { restartsMax: 5, withinMs: 30_000 },
+      children: [
+        supervisorChild("storage", {
+          strategy: "rest_for_one",
+          intensity: { restartsMax: 20, withinMs: 60_000 },
+          children: [this.#logSpec(), this.#readersSpec()],
+        }, { shutdownMs: 20_000 }),
+        this.#devicesSpec(registry),
+        supervisorChild("gateways", {
+          strategy: "one_for_one",
+          intensity: { restartsMax: 20, withinMs: 60_000 },
+          children: [this.#mqttSpec(registry), this.#httpSpec(registry)],
+        }, { shutdownMs: 10_000 }),
+      ],
+    }, { clock, random, events, onEscalated: (fault) => escalated.resolve(fault) });
+    this.parts.supervisor = supervisor;
+    const { mqtt, http } = this.parts;
+    if (mqtt === undefined || http === undefined) {
+      const fault = JSON.stringify(supervisor.live(), ["id", "status", "lastFault", "children"]);
+      await supervisor.stop();
+      throw new UnavailableError("node", `Cannot start: ${fault}`);
+    }
+    const at = hostOf(this.config.listen);
+    return {
+      urls: { http: `http://${at}:${http.port}`, mqtt: `mqtt://${at}:${mqtt.port}` },
+      ...(registry.ownerPassword === undefined
+        ? undefined
+        : { ownerPassword: registry.ownerPassword }),
+      escalated: escalated.promise,
+      [Symbol.asyncDispose]: () => this.#stop(supervisor),
+    };
+  }
+
+  async #stop(supervisor: Supervisor): Promise<void> {
+    const isDrained = await this.ingress.drain(DRAIN_MS);
+    if (!isDrained) this.logger.warn("stopped with unacknowledged messages");
+    await supervisor.stop();
+    this.ingress.close();
+    await this.resources.disposeAsync();
+  }
+
+  #logSpec(): ChildSpec {
+    const { config, entries, logger } = this;
+    return logChild({
+      client: this.log,
+      workerEntry: new URL(entries.logWorker),
+      start: {
+        type: "start",
+        dataDir: config.data.dir,
+        engineEntry: entries.engine,
+        logLevel: config.log.level,
+        readers: READERS,
+      },
+      clock,
+      logger,
+      onStarted: ({ token }) => {
+        if (this.#token !== 0) return;
+        this.#token = token;
+        this.ingress = new GroupIngress({
+          log: this.log,
+          clock,
+          logger,
+          incarnation: String(token),
+          partitionOf: (address) => partitionOfActor(address),
+        });
+      },
+    });
+  }
+
+  #readersSpec(): ChildSpec {
+    const { config, entries, parts, log } = this;
+    const telemetry: ChildSpec = {
+      id: "telemetry",
+      restart: "permanent",
+      shutdownMs: 10_000,
+      start: async () => {
+        const worker = new Worker(entries.telemetryWorker, { type: "module", name: "telemetry" });
+        const start = { path: join(config.data.dir, "telemetry.db") };
+        const client = await createTelemetryClient(worker, start, log.openReader("telemetry"));
+        parts.telemetry = client;
+        return killable(client, client.done, () => worker.terminate());
+      },
+    };
+    const views: ChildSpec = {
+      id: "views",
+      restart: "permanent",
+      shutdownMs: 10_000,
+      start: async () => {
+        const worker = new Worker(entries.viewsWorker, { type: "module", name: "views" });
+        const path = join(config.data.dir, "views.db");
+        const handle = await startViewsChild(worker, path, log.openReader("views"));
+        parts.views = handle.views;
+        const done = handle.failed.then((fault) => ({ fault }));
+        return killable(handle, done, () => worker.terminate());
+      },
+    };
+    return supervisorChild("readers", {
+      strategy: "one_for_one",
+      intensity: { restartsMax: 20, withinMs: 60_000 },
+      children: [telemetry, views],
+    }, { shutdownMs: 15_000 });
+  }
+
+  /** Deletions and dead sessions are told to the actors before gateways let devices in. */
+  #devicesSpec({ store, changes }: Registry): ChildSpec {
+    const { logger, log } = this;
+    return supervisorChild("devices", {
+      strategy: "one_for_one",
+      intensity: { restartsMax: 20, withinMs: 60_000 },
+      children: [{
+        id: "removals",
+        restart: "permanent",
+        shutdownMs: 5_000,
+        start: () => {
+          const send = (product: string, device: string) =>
+            this.#tell(`device/${product}/${device}`, REMOVED);
+          const removals = startDeviceRemovals({ store, changes, clock, logger, send });
+          return Promise.resolve(killable(removals, new Promise<void>(() => {})));
+        },
+      }, {
+        id: "sweep",
+        restart: "transient",
+        shutdownMs: 5_000,
+        start: async () => {
+          const head = await log.head();
+          const sweep = startPresenceSweep({
+            incarnation: String(this.#token),
+            views: () => this.parts.views,
+            hasCaughtUp: async () => (await log.readerCursors(["views"]))[0]! >= head.tick,
+            send: (address, body) => this.#tell(address, body),
+            clock,
+            logger,
+          });
+          return killable(sweep, sweep.done);
+        },
+      }],
+    }, { shutdownMs: 8_000 });
+  }
+
+  #mqttSpec({ directory }: Registry): ChildSpec {
+    const { config, logger, parts } = this;
+    return {
+      id: "mqtt",
+      restart: "permanent",
+      shutdownMs: 6_000,
+      start: async () => {
+        const gateway = await startMqttGateway({
+          host: config.listen,
+          // After a restart the same port as before, also when any free one was asked for.
+          port: parts.mqtt?.port ?? config.mqtt.port,
+          ingress: this.ingress,
+          directory,
+          readRow: (key) => this.log.gatewayRow(key),
+          clock,
+          logger: logger.with({ part: "mqtt" }),
+          refuse: (reason) => this.#countRefused(reason),
+          incarnation: String(this.#token),
+          nextEpoch: () => this.#token * EPOCHS_PER_TOKEN + ++this.#epochs,
+        });
+        parts.mqtt = gateway;
+        return killable(gateway, new Promise<void>(() => {}));
+      },
+    };
+  }
+
+  #httpSpec(registry: Registry): ChildSpec {
+    const { config, parts } = this;
+    return {
+      id: "http",
+      restart: "permanent",
+      shutdownMs: 6_000,
+      start: async () => {
+        const gateway = await startHttpGateway({
+          hostname: config.listen,
+          port: parts.http?.port ?? config.http.port,
+          ports: this.#httpPorts(registry),
+        });
+        parts.http = gateway;
+        return killable(gateway, gateway.done);
+      },
+    };
+  }
+
+  #httpPorts({ directory, products, devices, sessions, keys }: Registry): HttpPorts {
+    const { log, parts } = this;
+    const history = () => {
+      if (parts.telemetry === undefined) throw new UnavailableError("telemetry", "Not started");
+      return parts.telemetry;
+    };
+    const metrics = nodeMetrics({
+      mqtt: () => parts.mqtt?.figures,
+      http: () => parts.http?.figures(),
+      refused: () => this.refused,
+      unacknowledgedBytes: () => this.ingress.unacknowledgedBytes,
+    });
+    return {
+      clock,
+      logger: this.logger.with({ part: "http" }),
+      directory,
+      ingress: this.ingress,
+      products,
+      devices,
+      sessions,
+      keys,
+      telemetry: {
+        range: async (query) => await history().range(query),
+        buckets: async (query) => await history().buckets(query),
+        thin: async (query) => await history().thin(query),
+      },
+      peekState: async (address) => {
+        const stored = await log.peek(address);
+        return stored === undefined ? undefined : peekState(stored).state as DeviceState;
+      },
+      presence: async (names) => {
+        if (parts.views === undefined) throw new UnavailableError("views", "Not started");
+        return await parts.views.presence(names);
+      },
+      cluster: {
+        ledger: () => log.ledger(),
+        refused: () => this.refused,
+        tree: () => this.parts.supervisor!.live(),
+        killChild: (path) => this.parts.supervisor!.kill(path),
+        deadLetters: (query) => log.deadLetters(query),
+        replayDeadLetters: (ids) => log.replayDeadLetters(ids),
+        discardDeadLetters: (ids) => log.discardDeadLetters(ids),
+      },
+      health: {
+        notReady: () => this.#notReady(),
+        metrics: async () => {
+          const ledger: Ledger = await log.ledger();
+          const telemetry = await parts.telemetry?.figures();
+          return metrics.render(ledger, telemetry?.store);
+        },
+      },
+      countRefused: (reason) => this.#countRefused(reason),
+    };
+  }
+
+  #notReady(): string[] {
+    const missing: string[] = [];
+    if (this.parts.telemetry === undefined) missing.push("telemetry");
+    if (this.parts.views === undefined) missing.push("views");
+    if (this.ingress.refusal !== undefined) missing.push("log");
+    return missing;
+  }
+
+  #countRefused(reason: string): void {
+    this.refused[reason] = (this.refused[reason] ?? 0) + 1;
+  }
+
+  /** Effects of a durable commit. The live feed has no listener in this version. */
+  #letOut(effects: readonly TransientEffect[]): void {
+    for (const effect of effects) {
+      if (effect.type === "reply") this.ingress.resolveReply(effect.replyTo, effect.value);
+      else if (effect.type === "downlink") {
+        const [product, device] = idOf(effect.from).split("/") as [string, string];
+        this.parts.mqtt?.deliver(product, device, effect.message as DeviceDownlink);
+      }
+    }
+  }
+
+  /** A message of the node itself to an actor; resolves when it is durable. */
+  async #tell(address: string, body: Uint8Array): Promise<void> {
+    const head = packHead({ to: address, budget: LIMITS.budgetPerRootRecord });
+    const number = this.ingress.offer({ partition: partitionOfActor(address), head }, [body]);
+    if (number === undefined) throw new UnavailableError("log", "No room in the log");
+    if (this.ingress.settled >= number) return;
+    await new Promise<void>((resolve) => {
+      const unlisten = this.ingress.onSettled((settled) => {
+        if (settled < number) return;
+        unlisten();
+        resolve();
+      });
+    });
+  }
+}
+
+/** Everything relational, and what follows its changes. */
+async function openRegistry(config: Config, logger: Logger, resources: AsyncDisposableStack) {
+  const path = join(config.data.dir, "registry.db");
+  const store = resources.use(await openRegistryStore({ path, clock, logger }));
+  const changes = resources.use(startChangesFollower({ store, clock, logger, pollMs: 1_000 }));
+  const directory = resources.use(
+    createDeviceDirectory({ reader: store.reader, changes, logger }),
+  );
+  const passwords = new PasswordHasher(random);
+  const users = new Users({ store, clock, random, passwords });
+  const owner = await users.ensureOwner(config.owner.password);
+  if (!owner.ok) throw new InvalidError(`Cannot make the owner: ${owner.message}`, owner.issues);
+  return {
+    store,
+    changes,
+    directory,
+    ownerPassword: owner.value.password,
+    products: new Products({ store, clock, changes }),
+    devices: new DeviceRegistry({ store, clock, random, changes }),
+    sessions: new Sessions({ store, clock, random, passwords }),
+    keys: new ApiKeys({ store, clock, random }),
+  };
+}
+
+type Registry = Awaited<ReturnType<typeof openRegistry>>;
+
+/** A resource as a child that can be ended abnormally. */
+function killable(
+  resource: AsyncDisposable,
+  done: Promise<void | { readonly fault: unknown }>,
+  terminate?: () => void,
+): Running {
+  const killed = Promise.withResolvers<{ readonly fault: unknown }>();
+  return {
+    done: Promise.race([done, killed.promise]),
+    kill: (path) => {
+      if (path.length > 0) return false;
+      terminate?.();
+      killed.resolve({ fault: new Error("killed") });
+      return true;
+    },
+    [Symbol.asyncDispose]: async () => await resource[Symbol.asyncDispose](),
+  };
+}
+
+/** An address as it stands in a URL; one that means all interfaces is reached by loopback. */
+function hostOf(listen: string): string {
+  if (listen === "0.0.0.0") return "127.0.0.1";
+  if (listen === "::") return "[::1]";
+  return listen.includes(":") ? `[${listen}]` : listen;
+}
+
+function print(line: string): void {
+  Deno.stdout.writeSync(new TextEncoder().encode(line + "\n"));
+}
+
+/** Runs a node until SIGINT or SIGTERM; exits 1 on what cannot be healed. */
+export async function runNode(entries = ENTRIES): Promise<void> {
+  const end = Promise.withResolvers<unknown>();
+  try {
+    const { config, isPrintRequested } = readProcessConfig();
+    if (isPrintRequested) return print(printConfig(config));
+    const node = await startNode(config, entries);
+    for (const signal of ["SIGINT", "SIGTERM"] as const) {
+      Deno.addSignalListener(signal, () => end.resolve(undefined));
+    }
+    print(`Roost runs at ${node.urls.http}`);
+    if (node.ownerPassword !== undefined) {
+      print(`User "owner" was made; its password, shown once: ${node.ownerPassword}`);
+    }
+    print(`ready ${JSON.stringify(node.urls)}`);
+    const fault = await Promise.race([end.promise, node.escalated]);
+    await node[Symbol.asyncDispose]();
+    if (fault === undefined) Deno.exit(0);
+    throw fault;
+  } catch (fault) {
+    const hint = fault instanceof ConflictError && fault.hint !== undefined ? ` ${fault.hint}` : "";
+    Deno.stderr.writeSync(new TextEncoder().encode(`${messageOf(fault)}${hint}\n`));
+    Deno.exit(1);
+  }
+}
+
+if (import.meta.main) await runNode();

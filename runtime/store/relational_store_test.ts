@@ -1,0 +1,145 @@
+import assert from "node:assert/strict";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { ConflictError } from "../errors.ts";
+import { silentLogger } from "../logger.ts";
+import type { Migration } from "./migrations.ts";
+import { dryRunMigrations, openRelationalStore } from "./relational_store.ts";
+
+interface Tables {
+  lamps: { id: number; name: string };
+}
+
+const FIRST: Migration = {
+  id: 1,
+  name: "create lamps",
+  up: async (db) => {
+    await db.schema.createTable("lamps").ifNotExists()
+      .addColumn("id", "integer", (column) => column.primaryKey())
+      .addColumn("name", "varchar(64)", (column) => column.notNull().unique()).execute();
+  },
+};
+const SECOND: Migration = {
+  id: 2,
+  name: "add colour",
+  up: async (db) => {
+    await db.schema.alterTable("lamps").addColumn("colour", "varchar(64)").execute();
+  },
+};
+const BROKEN: Migration = {
+  id: 2,
+  name: "add colour",
+  up: async (db) => {
+    await db.schema.alterTable("lamps").addColumn("colour", "varchar(64)").execute();
+    await db.schema.alterTable("no_such_table").addColumn("x", "integer").execute();
+  },
+};
+
+async function withFolder(run: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "roost-store-"));
+  try {
+    await run(folder);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+function open(path: string, migrations: readonly Migration[]) {
+  return openRelationalStore<Tables>({ path, migrations, nowMs: 1_000, logger: silentLogger });
+}
+
+Deno.test("a store keeps what was committed, and opens again without migrating", async () => {
+  await withFolder(async (folder) => {
+    const path = join(folder, "a.db");
+    {
+      await using store = await open(path, [FIRST]);
+      await store.db.insertInto("lamps").values({ id: 1, name: "one" }).execute();
+      const journal = new DatabaseSync(path, { readOnly: true });
+      assert.equal(journal.prepare("pragma journal_mode").get()!.journal_mode, "wal");
+      journal.close();
+    }
+    await using store = await open(path, [FIRST]);
+    assert.deepEqual(
+      (await store.db.selectFrom("lamps").selectAll().execute()).map((row) => ({ ...row })),
+      [{ id: 1, name: "one" }],
+    );
+    assert.deepEqual((await readdir(folder)).filter((name) => name.includes("before")), []);
+  });
+});
+
+Deno.test("two transactions at once never mix, and one that throws leaves nothing", async () => {
+  await withFolder(async (folder) => {
+    await using store = await open(join(folder, "a.db"), [FIRST]);
+    const names = (ids: number[]) => ids.map((id) => ({ id, name: `lamp ${id}` }));
+    const failing = store.db.transaction().execute(async (transaction) => {
+      for (const row of names([1, 2, 3])) {
+        await transaction.insertInto("lamps").values(row).execute();
+      }
+      throw new Error("changed my mind");
+    });
+    const succeeding = store.db.transaction().execute(async (transaction) => {
+      for (const row of names([3, 4])) await transaction.insertInto("lamps").values(row).execute();
+    });
+    const alone = store.db.insertInto("lamps").values({ id: 9, name: "lamp 9" }).execute();
+    await assert.rejects(failing, /changed my mind/);
+    await Promise.all([succeeding, alone]);
+    const rows = await store.db.selectFrom("lamps").select("id").orderBy("id").execute();
+    assert.deepEqual(rows.map((row) => row.id), [3, 4, 9]);
+  });
+});
+
+Deno.test("the point reader sees commits only, and cannot write", async () => {
+  await withFolder(async (folder) => {
+    await using store = await open(join(folder, "a.db"), [FIRST]);
+    const count = store.reader.prepareOne("select count(*) n from lamps where name = ?");
+    await store.db.transaction().execute(async (transaction) => {
+      await transaction.insertInto("lamps").values({ id: 1, name: "'; drop table x; --" })
+        .execute();
+      assert.equal(count("'; drop table x; --")!.n, 0);
+    });
+    assert.equal(count("'; drop table x; --")!.n, 1);
+    assert.throws(() => store.reader.prepareAll("delete from lamps")(), /readonly/);
+  });
+});
+
+Deno.test("a migration of a store with content backs it up first", async () => {
+  await withFolder(async (folder) => {
+    const path = join(folder, "a.db");
+    {
+      await using store = await open(path, [FIRST]);
+      await store.db.insertInto("lamps").values({ id: 1, name: "one" }).execute();
+    }
+    assert.deepEqual(await dryRunMigrations(path, [FIRST, SECOND], 1), ["add colour"]);
+    assert.deepEqual((await readdir(folder)).filter((name) => name.includes("trial")), []);
+    {
+      await using store = await open(path, [FIRST, SECOND]);
+      assert.equal(store.reader.prepareOne("select colour from lamps")()!.colour, null);
+    }
+    const backup = new DatabaseSync(`${path}.before-2`, { readOnly: true });
+    assert.equal(backup.prepare("select name from lamps").get()!.name, "one");
+    assert.throws(() => backup.prepare("select colour from lamps"));
+    backup.close();
+    assert.deepEqual((await readdir(folder)).filter((name) => name.includes("trial")), []);
+  });
+});
+
+Deno.test("a migration that would fail leaves the store untouched", async () => {
+  await withFolder(async (folder) => {
+    const path = join(folder, "a.db");
+    await (await open(path, [FIRST]))[Symbol.asyncDispose]();
+    await assert.rejects(open(path, [FIRST, BROKEN]), ConflictError);
+    await assert.rejects(dryRunMigrations(path, [FIRST, BROKEN], 1), ConflictError);
+    await using store = await open(path, [FIRST, SECOND]);
+    assert.equal(store.reader.prepareAll("select colour from lamps")().length, 0);
+  });
+});
+
+Deno.test("a store of a newer version is refused", async () => {
+  await withFolder(async (folder) => {
+    const path = join(folder, "a.db");
+    await (await open(path, [FIRST, SECOND]))[Symbol.asyncDispose]();
+    await assert.rejects(open(path, [FIRST]), { code: "conflict", message: /migration 2/ });
+  });
+});

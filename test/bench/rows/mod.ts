@@ -1,0 +1,26 @@
+/** The rows of the report, in the order of the table. */
+import type { Row } from "../row.ts";
+import { actorMessages, idleActor } from "./actor_memory.ts";
+import { bytesPerPoint } from "./bytes_per_point.ts";
+import { httpIngest, telemetryQuery } from "./http_ingest.ts";
+import { idleConnection } from "./idle_connection.ts";
+import { mqttLatency } from "./mqtt_latency.ts";
+import { mqttOne, mqttTwenty } from "./mqtt_sustained.ts";
+import { registeredDevices } from "./registered_devices.ts";
+import { restartPending } from "./restart_pending.ts";
+import { startUp } from "./start_up.ts";
+
+export const ROWS: readonly Row[] = [
+  mqttTwenty,
+  mqttOne,
+  mqttLatency,
+  actorMessages,
+  idleActor,
+  idleConnection,
+  startUp,
+  registeredDevices,
+  bytesPerPoint,
+  httpIngest,
+  telemetryQuery,
+  restartPending,
+];

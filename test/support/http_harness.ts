@@ -1,0 +1,265 @@
+/** The HTTP app without a port, over a real registry in memory's place on disk and fake neighbours. */
+import { join } from "node:path";
+import { ApiKeys } from "../../actors/access/api_keys.ts";
+import { PasswordHasher } from "../../actors/access/password.ts";
+import type { Role } from "../../actors/access/principal.ts";
+import { Sessions } from "../../actors/access/sessions.ts";
+import { Users } from "../../actors/access/users.ts";
+import { startChangesFollower } from "../../actors/device/changes.ts";
+import { deviceBehaviour } from "../../actors/device/device_behaviour.ts";
+import { createDeviceDirectory } from "../../actors/device/device_directory.ts";
+import type { DeviceMessage, DeviceState, PresenceRow } from "../../actors/device/messages.ts";
+import { DeviceRegistry } from "../../actors/device/registry.ts";
+import { Products } from "../../actors/product/products.ts";
+import { openRegistryStore } from "../../actors/registry/registry_store.ts";
+import { MemoryTelemetryStore } from "../../actors/telemetry/memory_store.ts";
+import { createHttpApp, type HttpApp } from "../../protocols/http/http_app.ts";
+import type { HttpPorts } from "../../protocols/http/ports.ts";
+import type { Context } from "../../runtime/actor/behaviour.ts";
+import { TimeoutError } from "../../runtime/errors.ts";
+import { createLogger } from "../../runtime/logger.ts";
+import type { StoredDeadLetter } from "../../runtime/log/partition_log.ts";
+import { seededRandom } from "../../runtime/random.ts";
+import { FakeIngress } from "./fake_ingress.ts";
+import { createManualClock, type ManualClock } from "./manual_clock.ts";
+
+export const START_MS = 1_700_000_000_000;
+const PASSWORD = "a long password";
+
+/** Answers questions of the API by the device's own behaviour. */
+class ActorIngress extends FakeIngress {
+  readonly states: Map<string, DeviceState>;
+  readonly #clock: ManualClock;
+  /** Questions stay unanswered. */
+  isSilent = false;
+
+  constructor(clock: ManualClock) {
+    super({ isAutomatic: true });
+    this.states = new Map();
+    this.#clock = clock;
+  }
+
+  override ask(address?: string, message?: { type: string }): Promise<unknown> {
+    if (this.isSilent) return Promise.reject(new TimeoutError("desire", 2_000));
+    return Promise.resolve(this.handle(address!, message as DeviceMessage));
+  }
+
+  /** Hands one message to the actor. Returns its reply. */
+  handle(address: string, message: DeviceMessage): unknown {
+    let reply: unknown;
+    const ignore = () => {};
+    const context = {
+      address,
+      nowMs: this.#clock.nowMs(),
+      recordId: "1-0-0",
+      traceId: "1-0-0",
+      send: ignore,
+      record: ignore,
+      project: ignore,
+      remind: ignore,
+      cancelReminder: ignore,
+      downlink: ignore,
+      publish: ignore,
+      activity: ignore,
+      reply: (state: DeviceState, value: unknown) => (reply = value, state),
+    } as unknown as Context;
+    const state = this.states.get(address) ?? deviceBehaviour.initial("");
+    this.states.set(address, deviceBehaviour.receive(state, message, context));
+    return reply;
+  }
+
+  /** Hands everything that was offered so far to its actors. */
+  handleOffered(): void {
+    for (const { to, body } of this.messages.splice(0)) this.handle(to, body);
+  }
+}
+
+export class HttpHarness implements AsyncDisposable {
+  readonly clock: ManualClock;
+  readonly ingress: ActorIngress;
+  readonly presence = new Map<string, PresenceRow>();
+  readonly refused: Record<string, number> = {};
+  readonly logged: string[] = [];
+  readonly letters: StoredDeadLetter[] = [];
+  readonly killed: string[] = [];
+  readonly notReady: string[] = [];
+  readonly telemetry = new MemoryTelemetryStore();
+  app!: HttpApp;
+  devices!: DeviceRegistry;
+  products!: Products;
+  keys!: ApiKeys;
+  users!: Users;
+  ports!: HttpPorts;
+  readonly #resources = new AsyncDisposableStack();
+
+  private constructor() {
+    this.clock = createManualClock(START_MS);
+    this.ingress = new ActorIngress(this.clock);
+  }
+
+  static async start(overrides: Partial<HttpPorts> = {}): Promise<HttpHarness> {
+    const harness = new HttpHarness();
+    await harness.#open(overrides);
+    return harness;
+  }
+
+  async #open(overrides: Partial<HttpPorts>): Promise<void> {
+    const { clock } = this;
+    const random = seededRandom(7);
+    const write = (line: string) => void this.logged.push(line);
+    const logger = createLogger({ level: "debug", write, nowMs: clock.nowMs, isText: true });
+    const directory = await Deno.makeTempDir({ prefix: "roost-http-" });
+    this.#resources.defer(() => Deno.remove(directory, { recursive: true }));
+    const store = await openRegistryStore({ path: join(directory, "registry.db"), clock, logger });
+    this.#resources.use(store);
+    const changes = startChangesFollower({ store, clock, logger, pollMs: 1_000 });
+    this.#resources.use(changes);
+    const known = createDeviceDirectory({ reader: store.reader, changes, logger });
+    this.#resources.use(known);
+    const passwords = new PasswordHasher(random);
+    this.devices = new DeviceRegistry({ store, clock, random, changes });
+    this.products = new Products({ store, clock, changes });
+    this.keys = new ApiKeys({ store, clock, random });
+    this.users = new Users({ store, clock, random, passwords });
+    this.ports = {
+      clock,
+      logger,
+      directory: known,
+      ingress: this.ingress,
+      products: this.products,
+      devices: this.devices,
+      sessions: new Sessions({ store, clock, random, passwords }),
+      keys: this.keys,
+      telemetry: this.telemetry,
+      peekState: (address) => Promise.resolve(this.ingress.states.get(address)),
+      presence: (names) =>
+        Promise.resolve(
+          new Map(names.flatMap((name) => {
+            const row = this.presence.get(name);
+            return row === undefined ? [] : [[name, row] as const];
+          })),
+        ),
+      cluster: this.#cluster(),
+      health: { notReady: () => this.notReady, metrics: () => "roost_accepted_total 1\n" },
+      countRefused: (reason) => this.refused[reason] = (this.refused[reason] ?? 0) + 1,
+      ...overrides,
+    };
+    this.app = createHttpApp(this.ports);
+    this.#resources.use(this.app);
+  }
+
+  #cluster(): HttpPorts["cluster"] {
+    const terms = { accepted: 3, processed: 1, pending: 1, deadLettered: 1, rolledBack: 0 };
+    const take = (ids: readonly number[]) => {
+      const before = this.letters.length;
+      const left = this.letters.filter((letter) => !ids.includes(letter.id));
+      this.letters.splice(0, before, ...left);
+      return Promise.resolve(before - left.length);
+    };
+    return {
+      ledger: () =>
+        Promise.resolve({
+          epoch: 1,
+          total: terms,
+          partitions: [{ partition: 0, ...terms, isBalanced: true }],
+        }),
+      refused: () => this.refused,
+      tree: () => ({
+        id: "node",
+        status: "running",
+        restarts: 0,
+        startedAtMs: START_MS,
+        children: [{ id: "gateways", status: "running", restarts: 2, children: [] }],
+      }),
+      killChild: (path) => {
+        this.killed.push(path.join("/"));
+        return path[0] === "gateways";
+      },
+      deadLetters: ({ address, beforeId = Infinity, limit }) =>
+        Promise.resolve(
+          this.letters.filter(({ id, to }) => id < beforeId && (address ?? to) === to)
+            .sort((one, other) => other.id - one.id).slice(0, limit),
+        ),
+      replayDeadLetters: take,
+      discardDeadLetters: take,
+    };
+  }
+
+  /** @param init `json` is sent as the body with its type. */
+  async send(
+    method: string,
+    path: string,
+    init: { headers?: Record<string, string>; json?: unknown; body?: BodyInit } = {},
+  ): Promise<Response> {
+    const headers: Record<string, string> = { ...init.headers };
+    let body = init.body;
+    if (init.json !== undefined) {
+      headers["content-type"] ??= "application/json";
+      body = JSON.stringify(init.json);
+    }
+    const request = new Request(`http://localhost${path}`, {
+      method,
+      headers,
+      ...(body === undefined ? undefined : { body }),
+    });
+    return await this.app.fetch(request, ORIGIN);
+  }
+
+  /** Headers of a fresh session of a person of this role. */
+  async login(role: Role): Promise<Record<string, string>> {
+    const name = `a-${role}`;
+    await this.users.create({ name, role, password: PASSWORD });
+    const answer = await this.send("POST", "/api/v1/session", {
+      json: { name, password: PASSWORD },
+    });
+    const { csrf } = await answer.json();
+    const cookie = answer.headers.getSetCookie()[0]!.split(";")[0]!;
+    return { cookie, "x-csrf-token": csrf };
+  }
+
+  /** Headers of a key with these scopes. */
+  async key(...scopes: readonly string[]): Promise<Record<string, string>> {
+    const creator = { project: "default", id: "u1" };
+    const made = await this.keys.create({ name: "test", scopes }, creator);
+    if (!made.ok) throw new Error(made.message);
+    return { authorization: `Bearer ${made.value.key}` };
+  }
+
+  /** A product `pump` with a device `p-1` whose secret is `secret-1`. */
+  async provision(model?: unknown): Promise<void> {
+    const product = model === undefined ? {} : { mode: "strict" as const, model };
+    const made = await this.products.create({ key: "pump", ...product });
+    if (!made.ok) throw new Error(made.message);
+    const device = await this.devices.create({ product: "pump", device: "p-1", secret: SECRET });
+    if (!device.ok) throw new Error(device.message);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#resources.disposeAsync();
+  }
+}
+
+export const SECRET = "secret-1";
+export const ORIGIN = {
+  remoteAddr: { transport: "tcp", hostname: "192.0.2.1", port: 40_000 },
+} as const;
+
+export function basic(user: string, secret: string): Record<string, string> {
+  return { authorization: `Basic ${btoa(`${user}:${secret}`)}` };
+}
+
+export function deadLetter(id: number, to = "device/pump/p-1"): StoredDeadLetter {
+  return {
+    id,
+    partition: 0,
+    to,
+    body: new TextEncoder().encode('{"type":"properties"}'),
+    isIngress: true,
+    acceptedAtMs: START_MS,
+    parkedAtMs: START_MS + 1,
+    recordId: `1-0-${id}`,
+    reason: "threw",
+    detail: "Error: no",
+    traceId: `1-0-${id}`,
+  };
+}

@@ -1,0 +1,119 @@
+/** A gateway on a free port with everything around it under the test's control. */
+import type { DeviceDirectory } from "../../actors/device/directory.ts";
+import { type Clock, systemClock } from "../../runtime/clock.ts";
+import type { Issue } from "../../runtime/errors.ts";
+import { createLogger } from "../../runtime/logger.ts";
+import { type MqttGateway, startMqttGateway } from "../../protocols/mqtt/gateway.ts";
+import { FakeIngress } from "./fake_ingress.ts";
+import { createManualClock, type ManualClock } from "./manual_clock.ts";
+import { waitFor } from "./wait.ts";
+
+export const NOW_MS = 1_700_000_000_000;
+
+export class FakeDirectory implements DeviceDirectory {
+  readonly disabled = new Set<string>();
+  #listeners = new Set<(product: string, device: string, reason: string) => void>();
+
+  login(product: string, device: string, secret: string) {
+    if (product !== "p" || secret !== `secret-of-${device}`) {
+      return { ok: false, code: "bad_credentials" } as const;
+    }
+    if (this.disabled.has(device)) return { ok: false, code: "disabled" } as const;
+    return { ok: true, login: { product, device } } as const;
+  }
+
+  /** Numbers named `t*` must be at most 100; everything else is kept. */
+  validate(_product: string, values: Readonly<Record<string, never>>) {
+    const refused: Issue[] = [];
+    const kept: Record<string, never> = {};
+    for (const [key, value] of Object.entries(values)) {
+      if (key.startsWith("t") && !((value as number) <= 100)) {
+        const message = `Cannot accept ${value}: max is 100`;
+        refused.push({ path: key, rule: "max", message });
+      } else kept[key] = value;
+    }
+    return { values: kept, refused };
+  }
+
+  accepts(product: string, values: Readonly<Record<string, never>>): boolean {
+    return this.validate(product, values).refused.length === 0;
+  }
+
+  lateDaysMax(): number {
+    return 30;
+  }
+
+  onRevoked(listener: (product: string, device: string, reason: string) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  revoke(device: string, reason: string): void {
+    for (const listener of this.#listeners) listener("p", device, reason);
+  }
+}
+
+export interface MqttFixture extends AsyncDisposable {
+  readonly gateway: MqttGateway;
+  readonly ingress: FakeIngress;
+  readonly directory: FakeDirectory;
+  readonly clock: ManualClock;
+  /** Reasons given to `refuse`, in order. */
+  readonly refusals: string[];
+  /** Lines of level error that the gateway logged. */
+  readonly errors: string[];
+}
+
+export interface FixtureOptions {
+  /** Default true: every append becomes durable by itself. */
+  readonly isAutomatic?: boolean;
+  /** Of an earlier gateway, for restarts. */
+  readonly ingress?: FakeIngress;
+  readonly readRow?: (key: string) => Promise<Uint8Array | undefined>;
+}
+
+export async function startMqttFixture(options: FixtureOptions = {}): Promise<MqttFixture> {
+  const ingress = options.ingress ??
+    new FakeIngress({ isAutomatic: options.isAutomatic ?? true });
+  const directory = new FakeDirectory();
+  const clock = createManualClock(NOW_MS);
+  const refusals: string[] = [];
+  const errors: string[] = [];
+  let epoch = 100;
+  // Time stands still, but what is due soon waits for the sockets, as in the product.
+  const gatewayClock: Clock = { ...clock, soon: systemClock.soon };
+  const gateway = await startMqttGateway({
+    host: "127.0.0.1",
+    port: 0,
+    ingress,
+    directory,
+    readRow: options.readRow ?? ((key) => ingress.readRow(key)),
+    clock: gatewayClock,
+    logger: createLogger({
+      level: "error",
+      write: (line) => errors.push(line),
+      nowMs: () => 0,
+      isText: true,
+    }),
+    refuse: (reason) => refusals.push(reason),
+    incarnation: "i1",
+    nextEpoch: () => ++epoch,
+  });
+  return {
+    gateway,
+    ingress,
+    directory,
+    clock,
+    refusals,
+    errors,
+    async [Symbol.asyncDispose]() {
+      let isDone = false;
+      const done = gateway[Symbol.asyncDispose]().then(() => isDone = true);
+      await waitFor(async () => {
+        await clock.advance(50);
+        return isDone;
+      }, { what: "the gateway to drain", withinMs: 10_000, everyMs: 1 });
+      await done;
+    },
+  };
+}

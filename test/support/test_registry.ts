@@ -1,0 +1,46 @@
+/** A registry in a folder of its own, which is gone with it. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type ChangesFollower, startChangesFollower } from "../../actors/device/changes.ts";
+import { DeviceRegistry } from "../../actors/device/registry.ts";
+import { Products } from "../../actors/product/products.ts";
+import { openRegistryStore, type RegistryStore } from "../../actors/registry/registry_store.ts";
+import { silentLogger } from "../../runtime/logger.ts";
+import { seededRandom } from "../../runtime/random.ts";
+import { createManualClock, type ManualClock } from "./manual_clock.ts";
+
+export interface TestRegistry extends AsyncDisposable {
+  readonly folder: string;
+  readonly path: string;
+  readonly clock: ManualClock;
+  readonly store: RegistryStore;
+  readonly changes: ChangesFollower;
+  readonly products: Products;
+  readonly devices: DeviceRegistry;
+}
+
+export const TEST_NOW_MS = 1_700_000_000_000;
+
+export async function openTestRegistry(): Promise<TestRegistry> {
+  const folder = await mkdtemp(join(tmpdir(), "roost-registry-"));
+  const path = join(folder, "registry.db");
+  const clock = createManualClock(TEST_NOW_MS);
+  const store = await openRegistryStore({ path, clock, logger: silentLogger });
+  const changes = startChangesFollower({ store, clock, logger: silentLogger, pollMs: 1_000 });
+  const random = seededRandom(1);
+  return {
+    folder,
+    path,
+    clock,
+    store,
+    changes,
+    products: new Products({ store, clock, changes }),
+    devices: new DeviceRegistry({ store, clock, random, changes }),
+    async [Symbol.asyncDispose]() {
+      await changes[Symbol.asyncDispose]();
+      await store[Symbol.asyncDispose]();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
