@@ -58,7 +58,7 @@ export class Ingest implements Disposable {
     this.#ports = ports;
     this.#failures = failures;
     this.#logins = new BasicLogins(ports.directory, ports.clock);
-    this.#exchanges = new Exchanges(ports.clock, late);
+    this.#exchanges = new Exchanges(ports.clock, (exchange) => this.#late(exchange));
     const perSecond = ports.postsPerSecondMax ?? LIMITS.httpPostsPerSecondMax;
     const rate = { perSecond, burst: perSecond * 2 };
     this.#rates = new TokenBuckets(rate, ports.clock, LIMITS.httpLoginsCachedMax);
@@ -116,7 +116,7 @@ export class Ingest implements Disposable {
   ): DevicePoster | Response {
     const header = request.headers.get("authorization");
     if (header === null) {
-      return problemResponse("unauthorized", WRONG, instance, { headers: CHALLENGE });
+      return this.#refuse("unauthorized", WRONG, instance, { headers: CHALLENGE });
     }
     const known = this.#logins.known(header);
     if (known !== undefined && known.product === path.product && known.device === path.device) {
@@ -190,6 +190,17 @@ export class Ingest implements Disposable {
     return problemResponse(code, detail, instance, options);
   }
 
+  #late(exchange: Exchange): Response {
+    const bound = `acknowledgeMsMax is ${LIMITS.acknowledgeMsMax}`;
+    const { instance } = exchange;
+    if (exchange.append === 0) {
+      return this.#refuse("body-timeout", `Cannot read the body: ${bound}`, instance, {});
+    }
+    const detail =
+      `The message is not durable yet (${bound}): it may still be stored. Send it again`;
+    return problemResponse("not-acknowledged", detail, instance, { retryAfterMs: RETRY_MS });
+  }
+
   #tooLarge(instance: string, announced: string): Response {
     const bytes = announced.slice(0, 20);
     const detail = `Cannot accept ${bytes} B: payloadBytesMax is ${LIMITS.payloadBytesMax}`;
@@ -241,14 +252,4 @@ async function readBounded(request: Request): Promise<Uint8Array> {
 function overloaded(detail: string, instance: string): Response {
   const text = `Cannot accept the message now: ${detail}`;
   return problemResponse("overloaded", text, instance, { retryAfterMs: RETRY_MS });
-}
-
-function late(exchange: Exchange): Response {
-  const bound = `acknowledgeMsMax is ${LIMITS.acknowledgeMsMax}`;
-  if (exchange.append === 0) {
-    return problemResponse("body-timeout", `Cannot read the body: ${bound}`, exchange.instance);
-  }
-  const detail = `The message is not durable yet (${bound}): it may still be stored. Send it again`;
-  const options = { retryAfterMs: RETRY_MS };
-  return problemResponse("not-acknowledged", detail, exchange.instance, options);
 }

@@ -147,6 +147,7 @@ Deno.test("a slow body is given up after its time, a late append says that it is
   assert.match(problem.detail, /may still be stored/);
   assert.ok(Number(lateAnswer.headers.get("retry-after")) >= 1);
   assert.equal(harness.app.figures().posts, 0, "nothing waits any more");
+  assert.deepEqual(harness.refused, { body_timeout: 1 });
   harness.ingress.settle(); // Late: answered already, and harmless.
   await slowAnswer.body!.cancel();
 });
@@ -165,7 +166,7 @@ Deno.test("a log that refuses or is full is 503 with Retry-After", async () => {
   }
   const stranger = await harness.send("POST", PATH, { json: { t: 1 } });
   assert.equal(stranger.status, 401, "a stranger is not told");
-  assert.deepEqual(harness.refused, {}, "load is no refusal for good");
+  assert.deepEqual(harness.refused, { unauthorized: 1 }, "load is no refusal for good");
 });
 
 Deno.test("a revoked device is out at once, though its login was cached", async () => {

@@ -21,7 +21,7 @@ import {
 export interface QuarantineOptions extends RunnerOptions {
   readonly commit: (engine: RunningEngine, commits: PartitionCommit[]) => Promise<boolean>;
   readonly mark: (mark: AttemptMark) => Promise<void>;
-  readonly onReleased: (partition: Partition) => Promise<void>;
+  readonly onReleased: (partition: Partition) => void;
   /** The log gave up: the runner ends. */
   readonly onFault: (fault: unknown) => void;
 }
@@ -70,7 +70,7 @@ export class Quarantine {
       await this.#clear(partition);
       if (this.#isStopping) break;
       this.#held.delete(partition);
-      await this.#options.onReleased(partition);
+      this.#options.onReleased(partition);
       this.#options.onEvent?.({ type: "released", lane: "quarantine", detail: { partition } });
     }
     await this.lane.stop();

@@ -253,7 +253,7 @@ export class EngineRunner implements AsyncDisposable {
       }
       if (commit.effects.length > 0) this.#options.onEffects(commit.effects);
       hasActivities ||= commit.activities.length > 0;
-      await this.#passed(commit);
+      this.#passed(commit);
     }
     if (hasActivities) this.#options.onActivities?.();
     if (refused.length === 0) return true;
@@ -290,20 +290,17 @@ export class EngineRunner implements AsyncDisposable {
 
   async #mark(marks: readonly AttemptMark[]): Promise<void> {
     for (const mark of marks) this.#marks.set(mark.partition, mark);
-    await this.#options.log.markAttempts(this.#token, [...this.#marks.values()]);
+    await this.#options.log.markAttempts(this.#token, marks);
   }
 
-  async #passed(commit: PartitionCommit): Promise<void> {
+  /** The log drops a mark by itself when a commit passes it. */
+  #passed(commit: PartitionCommit): void {
     const mark = this.#marks.get(commit.partition);
-    if (mark === undefined || this.#quarantine.holds(commit.partition)) return;
-    if (commit.toCursor < mark.toOffset) return;
-    this.#marks.delete(commit.partition);
-    await this.#mark([]);
+    if (mark !== undefined && commit.toCursor >= mark.toOffset) this.#marks.delete(mark.partition);
   }
 
-  async #release(partition: Partition): Promise<void> {
+  #release(partition: Partition): void {
     this.#marks.delete(partition);
-    await this.#mark([]);
     this.#main.engine?.forget([partition]);
     this.#wake?.();
   }

@@ -15,7 +15,7 @@ import {
   READERS,
   untilPending,
   WHOLE,
-} from "../../test/contract/partition_log_contract.ts";
+} from "../../test/contract/log_fixture.ts";
 import { createMemoryHead, openHeadFile } from "./head_file.ts";
 import { createMemoryStore, type MemoryContent } from "./memory_store.ts";
 import type { PartitionLog } from "./partition_log.ts";

@@ -18,7 +18,7 @@ import {
   reminderOf,
   setReminder,
   WHOLE,
-} from "../../test/contract/partition_log_contract.ts";
+} from "../../test/contract/log_fixture.ts";
 import { readSeed } from "../../test/support/seed.ts";
 import { createMemoryHead, type LogHead, openHeadFile } from "./head_file.ts";
 import { createMemoryStore, type MemoryStore } from "./memory_store.ts";

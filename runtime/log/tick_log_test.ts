@@ -4,8 +4,8 @@ import {
   partitionOfTest,
   PARTITIONS_OF_TEST,
   READERS,
-  testPartitionLog,
-} from "../../test/contract/partition_log_contract.ts";
+} from "../../test/contract/log_fixture.ts";
+import { testPartitionLog } from "../../test/contract/partition_log_contract.ts";
 import { createMemoryHead, openHeadFile } from "./head_file.ts";
 import { createMemoryStore } from "./memory_store.ts";
 import { openSqliteStore } from "./sqlite_store.ts";

@@ -18,7 +18,7 @@ import { runLoad } from "./load/start_load.ts";
 
 export const PRODUCT = "pump";
 /** Longest the product may take to store what it acknowledged. */
-const STORED_MS_MAX = 300_000;
+const STORED_MS_MAX = 60_000;
 const READERS = 4;
 /** Each has request limits of its own. */
 const KEYS = 20;
@@ -104,7 +104,8 @@ export class Fleet implements AsyncDisposable {
     let total = 0;
     const countSome = async () => {
       for (let i = next++; i < this.devices.length; i = next++) {
-        total += await this.#countOf(this.devices[i]!, report.startedAtMs);
+        const count = await this.#countOf(this.devices[i]!, report.startedAtMs);
+        total += count;
       }
     };
     await Promise.all(Array.from({ length: READERS }, countSome));

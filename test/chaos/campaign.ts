@@ -166,7 +166,8 @@ export class Campaign implements AsyncDisposable {
     let stored = 0;
     const verifySome = async () => {
       for (let i = next++; i < claims.length; i = next++) {
-        stored += await assertExactlyOnce(this.api, claims[i]!, fromMs);
+        const found = await assertExactlyOnce(this.api, claims[i]!, fromMs);
+        stored += found;
       }
     };
     await Promise.all(Array.from({ length: VERIFIERS }, verifySome));

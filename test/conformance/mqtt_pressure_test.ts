@@ -86,10 +86,18 @@ Deno.test("a client beyond our Receive Maximum is disconnected", async () => {
   const messages = [];
   const max = LIMITS.mqttReceiveMaximum;
   for (let id = 1; id <= max + 1; id++) messages.push(peer.publish(PROPERTIES, '{"a":1}', 1, id));
-  peer.sendBytes(Buffer.concat(messages.slice(0, max)));
-  await peer.roundTrip();
-  fixture.ingress.settle();
-  for (let id = 1; id <= max; id++) await peer.next("puback");
+  for (const round of [1, 2]) {
+    peer.sendBytes(Buffer.concat(messages.slice(0, max)));
+    await peer.roundTrip();
+    fixture.ingress.settle();
+    const acknowledged = () => peer.packets.filter(({ cmd }) => cmd === "puback").length;
+    await waitFor(() => acknowledged() === round * max, {
+      what: `round ${round}`,
+      withinMs: 5_000,
+      actual: acknowledged,
+    });
+  }
+  peer.packets.length = 0;
   peer.sendBytes(Buffer.concat(messages));
   assert.equal((await peer.next("disconnect")).reasonCode, 0x93);
 });
@@ -205,4 +213,50 @@ Deno.test("a peer that does not read its answers is not read, and then closed", 
     actual: () => gateway.figures.closed,
   });
   await honest.roundTrip();
+});
+
+Deno.test("a QoS 2 message whose id finds no room is not handed in twice", async () => {
+  await using fixture = await startMqttFixture();
+  const { ingress } = fixture;
+  using peer = await open(fixture, 4, { clean: false });
+  ingress.hasRoomForRows = false;
+  peer.sendBytes(peer.publish(PROPERTIES, '{"a":1}', 2, 1));
+  peer.sendBytes(peer.publish(PROPERTIES, '{"a":2}', 1, 2));
+  await peer.roundTrip();
+  assert.equal(ingress.bodies("properties").length, 1);
+  assert.deepEqual(peer.packets, []);
+  ingress.makeRoom(); // Still none for rows.
+  await peer.roundTrip();
+  ingress.hasRoomForRows = true;
+  ingress.makeRoom();
+  assert.equal((await peer.next("pubrec")).messageId, 1);
+  assert.equal((await peer.next("puback")).messageId, 2);
+  const values = ingress.bodies("properties").map(({ samples }) => samples[0].values.a);
+  assert.deepEqual(values, [1, 2]);
+  peer.sendBytes(peer.publish(PROPERTIES, '{"a":1}', 2, 1));
+  await peer.next("pubrec");
+  assert.equal(ingress.bodies("properties").length, 2);
+});
+
+Deno.test("room that nobody announced is no way past what the gateway owes", async () => {
+  await using fixture = await startMqttFixture();
+  const { ingress, gateway } = fixture;
+  ingress.hasRoom = false;
+  using peer = await open(fixture, 4);
+  ingress.hasRoom = true;
+  peer.sendBytes(peer.publish(PROPERTIES, '{"a":1}', 1, 1));
+  await peer.next("puback");
+  ingress.hasRoom = false;
+  using other = await RawMqtt.open(gateway.port);
+  await other.login("d2");
+  ingress.hasRoom = true;
+  other.send({ cmd: "disconnect" });
+  await waitFor(() => gateway.connections === 1, { what: "its end", withinMs: 2_000 });
+  ingress.makeRoom();
+  await waitFor(() => ingress.bodies("disconnected").length === 1, {
+    what: "the end in the log",
+    withinMs: 2_000,
+  });
+  const kinds = ingress.messages.map(({ body }) => body.type);
+  assert.deepEqual(kinds, ["connected", "properties", "connected", "disconnected"]);
 });

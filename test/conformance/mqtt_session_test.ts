@@ -300,3 +300,61 @@ Deno.test("a session store that fails refuses the connection, to be tried again"
   assert.equal(fixture.ingress.messages.length, 0);
   assert.equal(fixture.errors.length, 1);
 });
+
+Deno.test("what follows a CONNECT waits until its session is read", async () => {
+  let found = (_row: Uint8Array | undefined) => {};
+  const readRow = () => new Promise<Uint8Array | undefined>((resolve) => found = resolve);
+  await using fixture = await startMqttFixture({ readRow });
+  using peer = await RawMqtt.open(fixture.gateway.port);
+  peer.sendBytes(Buffer.concat([
+    peer.bytesOf(peer.connectPacket("d1", { clean: false })),
+    peer.bytesOf({ cmd: "pingreq" }),
+    peer.publish(`${PREFIX}properties`, '{"a":1}', 1, 1),
+  ]));
+  using other = await RawMqtt.open(fixture.gateway.port);
+  await other.login("d2");
+  await other.roundTrip();
+  assert.deepEqual([peer.packets, fixture.gateway.figures.logins], [[], 2]);
+  assert.deepEqual(fixture.ingress.messages.map(({ to }) => to), ["device/p/d2"]);
+  found(undefined);
+  await peer.next("connack");
+  await peer.next("pingresp");
+  await peer.next("puback");
+});
+
+Deno.test("a connection that is taken over while its session is read stays closed", async () => {
+  const waiting: ((row: undefined) => void)[] = [];
+  const readRow = () => new Promise<undefined>((resolve) => waiting.push(resolve));
+  await using fixture = await startMqttFixture({ readRow });
+  using old = await RawMqtt.open(fixture.gateway.port);
+  old.send(old.connectPacket("d1", { clean: false }));
+  await waitFor(() => waiting.length === 1, { what: "the first login", withinMs: 2_000 });
+  using fresh = await RawMqtt.open(fixture.gateway.port);
+  fresh.send(fresh.connectPacket("d1", { clean: false }));
+  await waitFor(() => waiting.length === 2, { what: "the second login", withinMs: 2_000 });
+  for (const resolve of waiting) resolve(undefined);
+  await fresh.next("connack");
+  await old.closed();
+  assert.equal(old.packets.length, 0);
+  const kinds = fixture.ingress.messages.map(({ body }) => `${body.type} ${body.session}`);
+  assert.deepEqual(kinds, ["connected i1.2"]);
+  assert.equal(fixture.gateway.connections, 1);
+});
+
+Deno.test("a session that was just discarded is not found again in its old row", async () => {
+  await using fixture = await startMqttFixture({ isAutomatic: false });
+  const { gateway, ingress } = fixture;
+  const visit = async (clean: boolean) => {
+    using peer = await RawMqtt.open(gateway.port);
+    const { sessionPresent }: Connack = await peer.login("d1", { clean });
+    peer.send({ cmd: "disconnect" });
+    await waitFor(() => gateway.connections === 0, { what: "its end", withinMs: 2_000 });
+    return sessionPresent;
+  };
+  assert.equal(await visit(false), false);
+  ingress.settle();
+  assert.equal(ingress.rows.size, 1);
+  assert.equal(await visit(true), false);
+  assert.equal(ingress.rows.size, 1, "its removal is not durable yet");
+  assert.equal(await visit(false), false);
+});

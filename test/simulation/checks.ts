@@ -41,10 +41,8 @@ async function loadAll(world: World): Promise<Map<string, SimState>> {
   const states = new Map<string, SimState>();
   list.forEach((address, i) => {
     const bytes = stored[i];
-    const state = bytes === undefined
-      ? simBehaviour.initial(address)
-      : peekState(bytes).state as SimState;
-    states.set(address, state);
+    const state = bytes === undefined ? undefined : peekState(bytes).state as SimState | undefined;
+    states.set(address, state ?? simBehaviour.initial(address));
   });
   return states;
 }

@@ -21,6 +21,8 @@ export class FakeIngress implements Ingress {
   readonly rows = new Map<string, Uint8Array>();
   /** False: every offer is refused for lack of room. */
   hasRoom = true;
+  /** False: rows alone are refused, as at the bound after a small message. */
+  hasRoomForRows = true;
   /** Settles each append by itself, in a later microtask. */
   isAutomatic: boolean;
   /** How many offers were refused. */
@@ -46,7 +48,7 @@ export class FakeIngress implements Ingress {
   }
 
   offerRow(key: string, value: Uint8Array | undefined): number | undefined {
-    if (!this.#admit()) return undefined;
+    if (!this.hasRoomForRows || !this.#admit()) return undefined;
     this.#pendingRows.push({
       append: this.#open,
       row: value === undefined ? { key } : { key, value },

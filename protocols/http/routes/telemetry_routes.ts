@@ -1,6 +1,7 @@
 /** History of a device: raw points with paging, buckets, or thinned for a chart. */
 import { z } from "@hono/zod-openapi";
 import { InvalidError } from "../../../runtime/errors.ts";
+import { LIMITS } from "../../../runtime/limits.ts";
 import type { Aggregate } from "../../../actors/telemetry/store.ts";
 import type { HttpPorts } from "../ports.ts";
 import { answer } from "../responses.ts";
@@ -9,12 +10,12 @@ import { CURSOR, DEVICE_PARAMS, nameList, NEXT_CURSOR, VALUE, wholeNumber } from
 import { requireDevice } from "./device_access.ts";
 
 const AGGREGATES: readonly Aggregate[] = ["avg", "min", "max", "count", "first", "last"];
-const KEYS_MAX = 32;
-const POINTS_MAX = 100_000;
+const KEYS_MAX = LIMITS.queryMetricsMax;
+const POINTS_MAX = LIMITS.queryPointsMax;
 const LIMIT_DEFAULT = 1_000;
-const BUCKETS_MAX = 10_000;
+const BUCKETS_MAX = LIMITS.queryBucketsMax;
 const THIN_MIN = 3;
-const THIN_MAX = 10_000;
+const THIN_MAX = LIMITS.thinnedPointsMax;
 const TIME_MAX = 8.64e15;
 
 const QUERY = z.strictObject({
