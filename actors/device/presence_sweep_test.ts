@@ -18,19 +18,26 @@ Deno.test("sessions of a process that died are ended, those of this one are not"
   await show("pump/b", "new.1");
   const told: string[] = [];
   let isDown = true;
-  const send = async (product: string, device: string, session: string) => {
-    if (isDown) throw new Error("the log is down");
-    told.push(`${product} ${device} ${session}`);
-    await show(`${product}/${device}`, null);
-  };
-  const logger = silentLogger;
-  await using _sweep = startPresenceSweep({ views, incarnation: "new", clock, logger, send });
-  await clock.advance(29_000);
+  let hasCaughtUp = false;
+  const sweep = startPresenceSweep({
+    incarnation: "new",
+    views: () => views,
+    hasCaughtUp: () => Promise.resolve(hasCaughtUp),
+    send: async (address, body) => {
+      if (isDown) throw new Error("the log is down");
+      const message = JSON.parse(new TextDecoder().decode(body));
+      told.push(`${address} ${message.type} ${message.session}`);
+      await show(address.slice("device/".length), null);
+    },
+    clock,
+    logger: silentLogger,
+  });
+  await clock.advance(1_000);
+  hasCaughtUp = true;
+  await clock.advance(1_000);
   assert.deepEqual(told, []);
   isDown = false;
   await clock.advance(1_000);
-  assert.deepEqual(told, ["pump a old.1"]);
-  await show("pump/c", "older.7");
-  await clock.advance(31_000);
-  assert.deepEqual(told, ["pump a old.1", "pump c older.7"]);
+  await sweep.done;
+  assert.deepEqual(told, ["device/pump/a disconnected old.1"]);
 });
