@@ -10,7 +10,6 @@ export const SCOPES = [
   "products:write",
   "devices:read",
   "devices:write",
-  "telemetry:read",
   "cluster:read",
   "cluster:write",
 ] as const;

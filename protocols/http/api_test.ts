@@ -6,7 +6,6 @@ const ALL = [
   "products:write",
   "devices:read",
   "devices:write",
-  "telemetry:read",
   "cluster:read",
   "cluster:write",
 ];

@@ -10,7 +10,7 @@ const NO_RATE = { rate: { perSecond: 1e9, burst: 1e9 } };
 async function opened(): Promise<{ harness: HttpHarness; key: Record<string, string> }> {
   const harness = await HttpHarness.start(NO_RATE);
   await harness.provision();
-  const scopes = ["devices:read", "devices:write", "telemetry:read", "products:write"];
+  const scopes = ["devices:read", "devices:write", "products:write"];
   return { harness, key: await harness.key(...scopes) };
 }
 

@@ -53,7 +53,7 @@ export const POLICIES: Readonly<Record<string, Policy>> = {
   "GET /api/v1/devices/{product}/{device}/properties": caller("viewer", "devices:read"),
   "GET /api/v1/devices/{product}/{device}/shadow": caller("viewer", "devices:read"),
   "PATCH /api/v1/devices/{product}/{device}/shadow": caller("operator", "devices:write"),
-  "GET /api/v1/devices/{product}/{device}/telemetry": caller("viewer", "telemetry:read"),
+  "GET /api/v1/devices/{product}/{device}/telemetry": caller("viewer", "devices:read"),
 
   "GET /api/v1/cluster/ledger": caller("viewer", "cluster:read"),
   "GET /api/v1/cluster/tree": caller("viewer", "cluster:read"),

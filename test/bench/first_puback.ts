@@ -2,6 +2,7 @@
 import { systemClock, waitMs } from "../../runtime/clock.ts";
 import { concatBytes } from "./load/wire.ts";
 import { mqttWire } from "./load/mqtt_wire.ts";
+import { SEQUENCE_MIN } from "./load/payload.ts";
 import type { DeviceLogin } from "./load/options.ts";
 
 const RETRY_MS = 5;
@@ -13,7 +14,9 @@ export async function firstPuback(
   withinMs: number,
 ): Promise<number> {
   const untilMs = systemClock.monotonicMs() + withinMs;
-  const packets = concatBytes([mqttWire.greeting!(login), mqttWire.template(login).bytes]);
+  const template = mqttWire.template(login);
+  mqttWire.stamp(template.bytes, 0, template, SEQUENCE_MIN);
+  const packets = concatBytes([mqttWire.greeting!(login), template.bytes]);
   while (systemClock.monotonicMs() < untilMs) {
     if (await isAcknowledged(port, packets)) return systemClock.monotonicMs();
     await waitMs(systemClock, RETRY_MS);

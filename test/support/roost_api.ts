@@ -56,7 +56,6 @@ const ALL_SCOPES = [
   "products:write",
   "devices:read",
   "devices:write",
-  "telemetry:read",
   "cluster:read",
   "cluster:write",
 ];

@@ -12,7 +12,7 @@ import { CURSOR, LIMIT, pageOf, time, title } from "../schemas.ts";
 const SCOPE_LIST = z.array(z.enum(SCOPES as unknown as [Scope, ...Scope[]]))
   .min(1).max(SCOPES.length).openapi({
     description: "What the key may do: `{resource}:{read|write}`.",
-    example: ["devices:read", "telemetry:read"],
+    example: ["devices:read"],
   });
 const ID = z.string().min(1).max(64);
 const NEW_KEY = z.strictObject({
@@ -35,7 +35,7 @@ const SHOWN_KEY = KEY.extend({
 const EXAMPLE = {
   id: "b0c3f1",
   name: "exporter",
-  scopes: ["devices:read", "telemetry:read"],
+  scopes: ["devices:read"],
   createdBy: "u1",
   createdAt: 1_700_000_000_000,
   expiresAt: null,
@@ -51,7 +51,7 @@ export function keyRoutes({ keys }: HttpPorts): Route[] {
     summary: "Makes an API key",
     description: "The key is in this answer only. Send it as `Authorization: Bearer roost_…`.",
     body: NEW_KEY,
-    bodyExample: { name: "exporter", scopes: ["devices:read", "telemetry:read"] },
+    bodyExample: { name: "exporter", scopes: ["devices:read"] },
     responses: {
       201: {
         description: "Made.",
