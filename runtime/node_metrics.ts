@@ -31,7 +31,11 @@ export function nodeMetrics(figures: NodeFigures): NodeMetrics {
     "roost_ledger_unbalanced_partitions",
     "Partitions whose ledger terms do not add up",
   );
-  const refused = metrics.gauges("roost_refused_messages", "Messages refused for good", {
+  const corrupt = metrics.gauge(
+    "roost_ledger_corrupt_partitions",
+    "Partitions that are stopped before a damaged record",
+  );
+  const refused = metrics.gauges("roost_refused_messages", "Messages and peers refused for good", {
     labels: ["reason"],
   });
   const mqtt = metrics.gauges("roost_mqtt", "Figures of the MQTT gateway", { labels: ["figure"] });
@@ -55,6 +59,7 @@ export function nodeMetrics(figures: NodeFigures): NodeMetrics {
     render(ledger, historyFigures) {
       for (const term of TERMS) byTerm.of(term).value = ledger.total[term];
       unbalanced.value = ledger.partitions.filter((terms) => !terms.isBalanced).length;
+      corrupt.value = ledger.partitions.filter((terms) => terms.corrupt !== undefined).length;
       for (const [reason, count] of Object.entries(figures.refused())) {
         refused.of(reason).value = count;
       }

@@ -53,6 +53,8 @@ const IDLE_STEPS_MS = 20;
 /** Time for compaction after each write, as a share of the time the write took, and at least. */
 const COMPACTION_SHARE = 3;
 const COMPACTION_MS_MIN = 4;
+/** Close to the head: what comes meanwhile is one write and one fsync, which appends need as well. */
+const GATHER_MS = 30;
 const RETRY_MS_MIN = 100;
 const RETRY_MS_MAX = 10_000;
 const EXPIRE_EVERY_MS = 60_000;
@@ -69,6 +71,14 @@ export function startTelemetryReader(options: TelemetryReaderOptions): Telemetry
       await done.catch(() => {}); // Whoever started it watches `done`.
     },
   };
+}
+
+function isFull(found: TicksRead): boolean {
+  let bytes = 0;
+  for (const { segments } of found.ticks) {
+    for (const segment of segments) bytes += segment.bytes.length;
+  }
+  return bytes >= READ_BYTES / 2;
 }
 
 class ReaderLoop {
@@ -117,8 +127,14 @@ class ReaderLoop {
       if (found === undefined) continue; // Stopped, or woken by news of an older wait.
       if (found.cursor > this.#cursor) {
         this.#cursor = found.cursor;
-        next = this.#read(); // Fetched while this one is written.
-        await this.#store(found);
+        if (isFull(found)) {
+          next = this.#read(); // Fetched while this one is written.
+          await this.#store(found);
+        } else {
+          await this.#store(found);
+          await this.#wait(undefined, GATHER_MS);
+          next = this.#read();
+        }
       } else {
         await this.#idle();
         next = this.#read();

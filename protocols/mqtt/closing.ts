@@ -4,6 +4,24 @@ import { encodeMessage, type GatewayState, keepSession } from "./gateway_state.t
 import { packetBytes } from "./frame.ts";
 import { encodeSession, sessionKey } from "./session.ts";
 
+/** Ends that refuse what a peer did, counted by reason; the others are load, upkeep, or a message. */
+const REFUSALS: ReadonlySet<string> = new Set([
+  "bad_authentication_method",
+  "bad_client_id",
+  "bad_credentials",
+  "bad_version",
+  "connect_timeout",
+  "disabled",
+  "keepalive_timeout",
+  "login_throttled",
+  "malformed",
+  "packet_too_large",
+  "protocol_error",
+  "qos2_ids",
+  "receive_maximum",
+  "stalled",
+  "subscription_ids",
+]);
 /** How long a peer may take to close its side after we have closed ours. */
 const LINGER_MS = 2_000;
 
@@ -19,12 +37,18 @@ export function close(
   reason: string,
 ): void {
   if (connection.stage === "closing") return;
-  state.figures.closed[reason] = (state.figures.closed[reason] ?? 0) + 1;
+  countClosed(state, reason);
   // Before a CONNACK no other packet may be sent.
   leave(state, connection, reason);
   const isTold = connection.session !== undefined;
   connection.end(isTold ? code : 0);
   connection.deadlineMs = state.clock.monotonicMs() + LINGER_MS;
+}
+
+/** Counts a connection that we end. */
+export function countClosed(state: GatewayState, reason: string): void {
+  state.figures.closed[reason] = (state.figures.closed[reason] ?? 0) + 1;
+  if (REFUSALS.has(reason)) state.refuse(reason);
 }
 
 /** Sends a last packet, such as a CONNACK that refuses, and closes. */

@@ -1,6 +1,6 @@
 /** Timeouts of all connections, looked at together: a timer each would cost more than it is worth. */
 import { LIMITS } from "../../runtime/limits.ts";
-import { close, leave } from "./closing.ts";
+import { close, countClosed, leave } from "./closing.ts";
 import { type Connection, PAUSE } from "./connection.ts";
 import type { GatewayState } from "./gateway_state.ts";
 import { REASON } from "./reason.ts";
@@ -31,7 +31,7 @@ function sweepOne(state: GatewayState, connection: Connection, now: number): voi
 function expire(state: GatewayState, connection: Connection): void {
   if (connection.stage !== "closing") {
     const reason = connection.stage === "new" ? "connect_timeout" : "stalled";
-    state.figures.closed[reason] = (state.figures.closed[reason] ?? 0) + 1;
+    countClosed(state, reason);
     leave(state, connection, reason);
   }
   connection.stage = "closing";

@@ -55,6 +55,8 @@ export interface LaneStatus {
 
 /** Bytes of one round over all partitions: bounds what a dead engine makes us do again. */
 const ROUND_BYTES_MAX = 4 * 1024 * 1024;
+/** Least time from one round to the next, unless there is much to do. Adds to no first message. */
+const ROUND_MS = 10;
 const REMINDERS_MAX = 1_000;
 const BACKOFF_MS_MAX = 2_000;
 
@@ -181,6 +183,7 @@ export class EngineRunner implements AsyncDisposable {
     if (engine === undefined) return;
     const batches = await this.#gather();
     if (batches.length === 0) return await this.#sleep();
+    const startedMs = this.#options.clock.monotonicMs();
     let commits: PartitionCommit[];
     try {
       commits = await engine.handle(batches);
@@ -192,6 +195,14 @@ export class EngineRunner implements AsyncDisposable {
     }
     await this.#commit(engine, commits);
     this.#main.succeeded();
+    await this.#pace(startedMs, batches);
+  }
+
+  /** Under load a round begins `ROUND_MS` after the last: few large commits leave room for appends. */
+  async #pace(startedMs: number, batches: readonly PartitionBatch[]): Promise<void> {
+    if (bytesOf(batches) >= ROUND_BYTES_MAX / 4) return;
+    const leftMs = startedMs + ROUND_MS - this.#options.clock.monotonicMs();
+    if (leftMs > 0) await waitMs(this.#options.clock, leftMs);
   }
 
   async #start(): Promise<RunningEngine | undefined> {
@@ -304,6 +315,14 @@ export class EngineRunner implements AsyncDisposable {
     this.#main.engine?.forget([partition]);
     this.#wake?.();
   }
+}
+
+function bytesOf(batches: readonly PartitionBatch[]): number {
+  let bytes = 0;
+  for (const { segments } of batches) {
+    for (const segment of segments) bytes += segment.bytes.length;
+  }
+  return bytes;
 }
 
 /** Pending records and due reminders of one partition; undefined if there is nothing to do. */

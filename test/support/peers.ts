@@ -11,13 +11,20 @@ import { waitFor } from "./wait.ts";
 
 export { freePort } from "./free_port.ts";
 
-export type Tool = "mosquitto" | "mosquitto_pub" | "mosquitto_sub" | "jq" | "curl";
+export type Tool =
+  | "mosquitto"
+  | "mosquitto_pub"
+  | "mosquitto_sub"
+  | "mosquitto_rr"
+  | "jq"
+  | "curl";
 
 /** Debian and Ubuntu package, and the file in it. */
 const TOOLS: Readonly<Record<Tool, { readonly package: string; readonly file: string }>> = {
   mosquitto: { package: "mosquitto", file: "usr/sbin/mosquitto" },
   mosquitto_pub: { package: "mosquitto-clients", file: "usr/bin/mosquitto_pub" },
   mosquitto_sub: { package: "mosquitto-clients", file: "usr/bin/mosquitto_sub" },
+  mosquitto_rr: { package: "mosquitto-clients", file: "usr/bin/mosquitto_rr" },
   jq: { package: "jq", file: "usr/bin/jq" },
   curl: { package: "curl", file: "usr/bin/curl" },
 };

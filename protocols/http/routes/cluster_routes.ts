@@ -18,7 +18,7 @@ const LEDGER = z.object({
   epoch: z.int().openapi({ description: "Rises when a store was found rolled back.", example: 1 }),
   total: z.object(TERMS).describe("Sums over all partitions, in messages."),
   refused: z.record(z.string(), z.int()).openapi({
-    description: "Messages that were refused for good, by reason, since the start of the process.",
+    description: "Messages and peers refused for good, by reason, since the start of the process.",
     example: { malformed: 3 },
   }),
   partitions: z.array(z.object({
