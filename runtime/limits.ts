@@ -105,6 +105,8 @@ export const LIMITS = {
   chunkPointsMax: 1_024,
   /** Hot rows at which compaction starts. Too few: tiny chunks; too many: slow reads of fresh points. */
   compactAtRows: 200_000,
+  /** Hot rows of one device at which compaction starts: a read parses each of them. */
+  compactAtDeviceRows: 5_000,
   /** Age of the oldest hot row at which compaction starts below that. */
   compactAfterMs: 300_000,
   /** Hot rows and bytes that one run of compaction holds in memory. */

@@ -24,34 +24,34 @@ const TERMS = ["accepted", "processed", "pending", "deadLettered", "rolledBack"]
 
 export function nodeMetrics(figures: NodeFigures): NodeMetrics {
   const metrics = createMetrics();
-  const byTerm = metrics.gauges("roost_ledger_messages", "Terms of the ledger, all partitions", {
+  const byTerm = metrics.gauges("ledger_messages", "Terms of the ledger, all partitions", {
     labels: ["term"],
   });
   const unbalanced = metrics.gauge(
-    "roost_ledger_unbalanced_partitions",
+    "ledger_unbalanced_partitions",
     "Partitions whose ledger terms do not add up",
   );
   const corrupt = metrics.gauge(
-    "roost_ledger_corrupt_partitions",
+    "ledger_corrupt_partitions",
     "Partitions that are stopped before a damaged record",
   );
-  const refused = metrics.gauges("roost_refused_messages", "Messages and peers refused for good", {
+  const refused = metrics.gauges("refused_messages", "Messages and peers refused for good", {
     labels: ["reason"],
   });
-  const mqtt = metrics.gauges("roost_mqtt", "Figures of the MQTT gateway", { labels: ["figure"] });
-  const http = metrics.gauges("roost_http_answers", "HTTP answers since the start", {
+  const mqtt = metrics.gauges("mqtt", "Figures of the MQTT gateway", { labels: ["figure"] });
+  const http = metrics.gauges("http_answers", "HTTP answers since the start", {
     labels: ["status"],
   });
-  const history = metrics.gauges("roost_telemetry", "Figures of the telemetry store", {
+  const history = metrics.gauges("telemetry", "Figures of the telemetry store", {
     labels: ["figure"],
   });
   metrics.gauge(
-    "roost_unacknowledged_bytes",
+    "unacknowledged_bytes",
     "Ingress bytes that wait for the log",
     figures.unacknowledgedBytes,
   );
   metrics.gauge(
-    "roost_resident_bytes",
+    "resident_bytes",
     "Resident memory of the main process",
     () => Deno.memoryUsage().rss,
   );

@@ -123,6 +123,7 @@ export class Compaction {
     const now = clock.monotonicMs();
     this.#pendingSinceMs ??= now;
     return isForced || hot.pendingRows >= compactAtRows ||
+      hot.longestRows >= LIMITS.compactAtDeviceRows ||
       now - this.#pendingSinceMs >= compactAfterMs;
   }
 

@@ -33,6 +33,8 @@ export class HotTable {
   readonly #scan: StatementSync;
   readonly #between: StatementSync;
   readonly #listed: StatementSync;
+  /** Begins at 0 after each run of compaction; the next row of a device counts its rest again. */
+  #longestRows = 0;
   #isIndexed = false;
   #isClosed = false;
   #lastSeq: number;
@@ -70,6 +72,11 @@ export class HotTable {
   /** Rows in the table, compacted ones that are not deleted yet included. */
   get rows(): number {
     return this.#lastSeq - this.#deletedThrough;
+  }
+
+  /** Rows of the device that has most, as of its last row: what a read of it has to parse. */
+  get longestRows(): number {
+    return this.#longestRows;
   }
 
   /** Rows that are in no complete run of compaction yet. */
@@ -136,6 +143,7 @@ export class HotTable {
   /** Every device's rows up to `floor` are in chunks. */
   raiseFloor(floor: number): void {
     this.floor = floor;
+    this.#longestRows = 0;
     for (const [device, seq] of this.floors) if (seq <= floor) this.floors.delete(device);
   }
 
@@ -195,6 +203,7 @@ export class HotTable {
     }
     rows.seqs.push(seq);
     rows.ats.push(at);
+    if (rows.seqs.length > this.#longestRows) this.#longestRows = rows.seqs.length;
   }
 }
 

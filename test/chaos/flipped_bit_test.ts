@@ -15,9 +15,8 @@ import { waitFor } from "../support/wait.ts";
 import { assertBalanced } from "./verify.ts";
 
 const DEVICES = 8;
-/** Ten digits that stand nowhere else in the file; with its last bit flipped it is 7777777776. */
+/** Ten digits that stand nowhere else in the file; with the last bit flipped still a number. */
 const MARKED = 7777777777;
-const FLIPPED = 7777777776;
 const HANDLED_MS = 20_000;
 
 interface DamagedLedger extends LedgerView {
@@ -41,6 +40,9 @@ Deno.test("a flipped bit stops the partition of its record, says so, and nothing
   Deno.kill(engine.pid, "SIGKILL"); // A stopped process does not see that its parent is gone.
   await killed;
   flipBit(roost.dataDir, String(MARKED));
+  for (const end of ["", "-wal", "-shm"]) { // History is read from the log again, damage included.
+    Deno.removeSync(`${roost.dataDir}/telemetry.db${end}`);
+  }
 
   await roost.start();
   const api = await roost.api();
@@ -67,8 +69,7 @@ Deno.test("a flipped bit stops the partition of its record, says so, and nothing
       withinMs: HANDLED_MS,
     });
   }
-  const found = await history(api, marked, 1);
-  assert.ok(!found.includes(FLIPPED) && !found.includes(MARKED), `invented: ${found}`);
+  assert.deepEqual(await history(api, marked, 1), [2], "nothing is invented");
   assert.deepEqual(await api.properties("p", marked), {});
   const after = await ledgerOf(api);
   assertBalanced(after);

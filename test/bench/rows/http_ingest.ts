@@ -1,5 +1,6 @@
 /** HTTP ingest, durable, one request in flight a connection; and history queries of one day. */
 import { systemClock } from "../../../runtime/clock.ts";
+import { LIMITS } from "../../../runtime/limits.ts";
 import { waitFor } from "../../support/wait.ts";
 import { faultsOf, Fleet, PRODUCT } from "../fleet.ts";
 import { type BenchContext, percentile, type Row, type RowResult } from "../row.ts";
@@ -54,6 +55,7 @@ async function runQuery(context: BenchContext): Promise<RowResult> {
   await fleet.untilHandled();
   const device = fleet.devices[0]!.device;
   const points = await storedCount(fleet, fromMs, toMs, seconds);
+  await untilCompacted(fleet);
   const times: number[] = [];
   let thinned = 0;
   for (let i = 0; i < (context.isShort ? 20 : QUERIES); i++) {
@@ -97,6 +99,16 @@ async function sendDay(fleet: Fleet, fromMs: number, seconds: number): Promise<v
     const text = await response.text();
     if (response.status !== 202) throw new Error(`ingest answered ${response.status}: ${text}`);
   }
+}
+
+/** History of a day is read from chunks; hot rows are the last minutes of a device, not its day. */
+async function untilCompacted(fleet: Fleet): Promise<void> {
+  let hot = NaN;
+  await waitFor(async () => {
+    const text = await fleet.api.metrics();
+    hot = Number(/figure="hotRows"\} (\d+)/.exec(text)?.[1] ?? NaN);
+    return hot < LIMITS.compactAtDeviceRows;
+  }, { what: "compaction of the day", withinMs: 60_000, actual: () => hot });
 }
 
 function temperatureAt(second: number): number {
