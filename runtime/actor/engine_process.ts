@@ -52,6 +52,10 @@ export interface EngineProcess extends Engine, AsyncDisposable {
   kill(): void;
 }
 
+/** Looks of the watch without a sign of life that make an engine stuck. */
+const LOOKS_MAX = 20;
+const PIECE_BYTES = 64 * 1024;
+
 interface InHand {
   readonly resolve: (commits: PartitionCommit[]) => void;
   readonly reject: (fault: Error) => void;
@@ -85,7 +89,10 @@ class PipedEngine implements EngineProcess {
   readonly #input: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
   #inHand: InHand | undefined;
   #suspect: { partition: Partition; handled: number } | undefined;
-  #lastSignMs: number;
+  /** Looks of the watch since the last sign of life. */
+  #silentLooks = 0;
+  /** Frames go out one after the other, in pieces. */
+  #sent: Promise<void> = Promise.resolve();
   #cancelWatch: (() => void) | undefined;
   #end: string | undefined;
   #resolveReady!: () => void;
@@ -93,7 +100,6 @@ class PipedEngine implements EngineProcess {
 
   constructor(options: EngineProcessOptions) {
     this.#options = options;
-    this.#lastSignMs = options.clock.monotonicMs();
     const heap = options.heapMbMax ?? LIMITS.engineHeapMbMax;
     this.#child = new Deno.Command(Deno.execPath(), {
       args: engineArguments(options.entry, heap),
@@ -118,7 +124,7 @@ class PipedEngine implements EngineProcess {
 
   handle(batches: readonly PartitionBatch[]): Promise<PartitionCommit[]> {
     if (this.#end !== undefined) return Promise.reject(new EngineDiedError(this.#end, false));
-    this.#lastSignMs = this.#options.clock.monotonicMs();
+    this.#silentLooks = 0;
     this.#suspect = undefined;
     return new Promise((resolve, reject) => {
       this.#inHand = { resolve, reject };
@@ -167,7 +173,7 @@ class PipedEngine implements EngineProcess {
     const reader = new FrameReader();
     try {
       for await (const chunk of this.#child.stdout) {
-        this.#lastSignMs = this.#options.clock.monotonicMs();
+        this.#silentLooks = 0;
         for (const frame of reader.push(chunk)) await this.#take(frame);
       }
     } catch (fault) {
@@ -185,7 +191,7 @@ class PipedEngine implements EngineProcess {
       case FRAME.load: {
         const { addresses } = frame.head as { addresses: string[] };
         const states = await this.#options.load(addresses);
-        this.#lastSignMs = this.#options.clock.monotonicMs();
+        this.#silentLooks = 0;
         return this.#send(encodeStates(states));
       }
       case FRAME.commits: {
@@ -202,28 +208,30 @@ class PipedEngine implements EngineProcess {
     }
   }
 
+  /** In pieces of a pipe's size: each that the engine takes is a sign of life. */
   #send(bytes: Uint8Array<ArrayBuffer>): void {
-    this.#input.write(bytes).catch((fault) =>
+    this.#sent = this.#sent.then(async () => {
+      for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
+        await this.#input.write(bytes.subarray(at, at + PIECE_BYTES));
+        this.#silentLooks = 0;
+      }
+    }).catch((fault) =>
       this.#options.logger.debug("engine took no more input", { fault: messageOf(fault) })
     );
   }
 
   /**
-   * Kills an engine that has a batch in hand (or is starting) and gives no sign. This thread may
-   * have been busy itself: a second look after a short wait lets bytes in the pipe count first.
+   * Kills an engine that has a batch in hand and gives no sign. Counted in looks of this thread, not
+   * in time: while a slow disk holds this thread up, the engine's signs wait in the pipe unread.
    */
-  #watch(secondLook = false): void {
+  #watch(): void {
     const stallMs = this.#options.stallMs ?? LIMITS.engineStallMs;
-    const delayMs = secondLook ? 100 : stallMs / 4;
-    this.#cancelWatch = this.#options.clock.after(delayMs, () => {
-      const silentMs = this.#options.clock.monotonicMs() - this.#lastSignMs;
-      const isLate = this.#inHand !== undefined && silentMs > stallMs;
-      if (isLate && secondLook) {
-        this.#options.logger.error("engine is stuck, killing it", { pid: this.pid, silentMs });
-        this.kill();
-        return;
+    this.#cancelWatch = this.#options.clock.after(stallMs / LOOKS_MAX, () => {
+      if (this.#inHand !== undefined && ++this.#silentLooks > LOOKS_MAX) {
+        this.#options.logger.error("engine is stuck, killing it", { pid: this.pid, stallMs });
+        return this.kill();
       }
-      this.#watch(isLate);
+      this.#watch();
     });
   }
 

@@ -13,7 +13,7 @@ import {
   SqliteIntrospector,
   SqliteQueryCompiler,
 } from "kysely";
-import { AssertionError } from "../errors.ts";
+import { AssertionError, UnavailableError } from "../errors.ts";
 import { LIMITS } from "../limits.ts";
 
 /** A dialect over an open database; whoever opened it closes it, after Kysely was destroyed. */
@@ -63,6 +63,8 @@ class SqliteDriver implements Driver {
   }
 
   async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
+    // SQLite ends the transaction itself on a full disk and on I/O errors.
+    if (!this.#connection.isTransaction) return;
     await connection.executeQuery(CompiledQuery.raw("rollback"));
   }
 
@@ -80,11 +82,15 @@ class SqliteConnection implements DatabaseConnection {
     this.#database = database;
   }
 
+  get isTransaction(): boolean {
+    return this.#database.isTransaction;
+  }
+
   executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
     try {
       return Promise.resolve(this.#execute<R>(query));
     } catch (fault) {
-      return Promise.reject(fault);
+      return Promise.reject(isDiskFault(fault) ? unavailable(fault) : fault);
     }
   }
 
@@ -115,4 +121,17 @@ class SqliteConnection implements DatabaseConnection {
     this.#statements.set(sql, statement);
     return statement;
   }
+}
+
+/** SQLITE_IOERR, SQLITE_FULL: result codes whose low byte they are. */
+const DISK_FAULTS: ReadonlySet<number> = new Set([10, 13]);
+
+function isDiskFault(fault: unknown): fault is Error {
+  const { errcode } = (fault ?? {}) as { errcode?: unknown };
+  return fault instanceof Error && typeof errcode === "number" && DISK_FAULTS.has(errcode & 0xff);
+}
+
+/** The disk's fault and not the query's: with room again the same query works. */
+function unavailable(cause: Error): UnavailableError {
+  return new UnavailableError("database", `Cannot use the database: ${cause.message}`, { cause });
 }

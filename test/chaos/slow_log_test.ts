@@ -15,7 +15,7 @@ import { letPass } from "../support/wait.ts";
 import { assertExactlyOnce, type Claim, untilHandled } from "./verify.ts";
 
 const SECONDS_DEFAULT = 15;
-const WARM_UP_MS = 6_000;
+const WARM_UP_MS = 9_000;
 const GROWTH_BYTES_MAX = 100 * 1024 * 1024;
 const STEP_MS = 100;
 /** Many times a step: the main thread shares two cores with everything else, the flood included. */
@@ -32,11 +32,13 @@ Deno.test("a slow log under a flood costs neither memory, nor pings, nor message
     env: { ROOST_TEST_STEP_MS: String(STEP_MS) },
   });
   const devices = await provision(roost);
-  using flood = startFlood({
+  // On MQTT 5, flooding breaks the announced Receive Maximum: they are closed and come back.
+  const violators = new Set(devices.mqtt.flatMap(({ device }, i) => i % 3 === 0 ? [device] : []));
+  using flood = await startFlood({
     mqtt: devices.mqtt.map((device, i) => ({
       port: roost.mqttPort,
       device,
-      version: i % 3 === 0 ? 5 : 4,
+      version: violators.has(device.device) ? 5 : 4,
       // Small and large ones: the first meet the bounds by count, the others those by bytes.
       bodyBytes: i % 2 === 0 ? 100 : 8_192,
     })),
@@ -67,7 +69,10 @@ Deno.test("a slow log under a flood costs neither memory, nor pings, nor message
   const told = JSON.stringify(figures);
   assert.ok(peakBytes - warmBytes <= GROWTH_BYTES_MAX, `memory grew: ${told}`);
   assert.ok(honest.slowestPingMs <= PING_MS_MAX, `PINGREQ was answered late: ${told}`);
-  assert.ok(claims.every((claim) => claim.acknowledged.length > 0), `a peer starved: ${told}`);
+  const starved = claims.filter(({ device, acknowledged }) =>
+    acknowledged.length === 0 && !violators.has(device.device)
+  );
+  assert.deepEqual(starved, [], `peers that keep to the protocol are served in turn: ${told}`);
 
   await roost.restart({ entry: "runtime/main.ts", env: {} }); // By kill -9, and fast from here on.
   await verify(roost, claims, startedMs);
@@ -76,7 +81,8 @@ Deno.test("a slow log under a flood costs neither memory, nor pings, nor message
 
 async function verify(roost: TestRoost, claims: readonly Claim[], fromMs: number): Promise<void> {
   const api = await (await roost.api()).asProgram(KEYS);
-  await untilHandled(api);
+  const { total } = await untilHandled(api);
+  assert.equal(total.deadLettered, 0, "a slow log is no fault of a record");
   for (const claim of claims) await assertExactlyOnce(api, claim, fromMs);
 }
 

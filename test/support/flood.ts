@@ -45,9 +45,14 @@ export interface RunningFlood extends Disposable {
   stop(): Promise<FloodReport>;
 }
 
-export function startFlood(start: FloodStart): RunningFlood {
+/** Resolves when its thread has begun to send. */
+export async function startFlood(start: FloodStart): Promise<RunningFlood> {
   const worker = new Worker(import.meta.resolve("./flood_worker_main.ts"), { type: "module" });
-  worker.postMessage(start);
+  await new Promise<void>((resolve, reject) => {
+    worker.onmessage = () => resolve();
+    worker.onerror = (event) => reject(new Error(event.message));
+    worker.postMessage(start);
+  });
   return {
     stop: () =>
       new Promise((resolve, reject) => {

@@ -4,7 +4,7 @@ import { MqttFlood, startHttpFlood } from "./flood.ts";
 
 const scope = self as unknown as {
   onmessage: ((event: MessageEvent<FloodStart | "stop">) => void) | null;
-  postMessage(report: FloodReport): void;
+  postMessage(message: FloodReport | "started"): void;
 };
 let mqtt: MqttFlood[] = [];
 let http: ReturnType<typeof startHttpFlood>[] = [];
@@ -13,6 +13,7 @@ scope.onmessage = async ({ data }) => {
   if (data !== "stop") {
     mqtt = data.mqtt.map((options) => new MqttFlood(options));
     http = data.http.devices.map((device) => startHttpFlood(data.http.url, device));
+    scope.postMessage("started");
     return;
   }
   const claims = mqtt.map((flood) => ({ device: flood.device, acknowledged: flood.stop() }));
