@@ -111,7 +111,7 @@ export class MqttFlood {
       this.#send();
     });
     socket.on("drain", () => this.#send());
-    socket.on("data", (chunk) => this.#receive(chunk));
+    socket.on("data", (chunk) => this.#receive(chunk as Buffer));
     socket.on("error", () => {}); // It is closed, which is what happens to those who flood.
     socket.on("close", () => {
       if (this.#isStopped) return;

@@ -26,7 +26,7 @@ export interface TreeView {
 export interface DeadLetterView {
   readonly id: string;
   /** The actor. */
-  readonly address: string;
+  readonly to: string;
   readonly isIngress: boolean;
   readonly reason: string;
   readonly detail: string;

@@ -1,0 +1,150 @@
+/**
+ * Every child of the live tree is killed once while a client publishes: it comes back, its siblings
+ * restart exactly as its supervisor's strategy says, and nothing acknowledged is lost.
+ */
+import assert from "node:assert/strict";
+import mqtt from "mqtt";
+import { systemClock } from "../../runtime/clock.ts";
+import { startRoost, type TestRoost } from "../support/roost.ts";
+import type { RoostApi, TreeView } from "../support/roost_api.ts";
+import { waitFor } from "../support/wait.ts";
+import { assertExactlyOnce, untilHandled } from "./verify.ts";
+
+const DEVICE = { product: "pump", device: "p-1", secret: "a-secret-of-p-1" };
+const BACK_MS = 20_000;
+
+/** What is started again when a child of this supervisor ends, besides the child itself. */
+const STRATEGIES: Readonly<Record<string, "one_for_one" | "rest_for_one">> = {
+  "": "rest_for_one",
+  storage: "rest_for_one",
+  "storage/readers": "one_for_one",
+  devices: "one_for_one",
+  gateways: "one_for_one",
+};
+
+Deno.test("every child of the live tree comes back, with the siblings that its strategy names", async () => {
+  await using roost = await startRoost();
+  const api = await roost.api();
+  await api.createProduct({ key: DEVICE.product });
+  await api.createDevice(DEVICE.product, DEVICE.device, { secret: DEVICE.secret });
+  const startedMs = systemClock.nowMs();
+  const publisher = new Publisher(roost);
+  await publisher.publish(3);
+  const paths = pathsOf(await settled(api), "");
+  assert(paths.includes("storage/log/engine") && paths.includes("gateways/mqtt"), `${paths}`);
+  for (const path of paths) {
+    await killOne(api, path);
+    await publisher.publish(3);
+  }
+  await publisher.stop();
+  await untilHandled(api);
+  await assertExactlyOnce(
+    api,
+    { device: DEVICE, acknowledged: publisher.acknowledged },
+    startedMs,
+  );
+});
+
+/** Kills a child and checks who was started again. */
+async function killOne(api: RoostApi, path: string): Promise<void> {
+  const before = startsOf(await settled(api));
+  await api.killChild(path);
+  await waitFor(async () => {
+    const now = startsOf(await api.tree() as TreeView);
+    return now.get(path) !== undefined && now.get(path) !== before.get(path);
+  }, { what: `${path} to be started again`, withinMs: BACK_MS });
+  const after = startsOf(await settled(api));
+  const parent = path.slice(0, Math.max(0, path.lastIndexOf("/")));
+  const strategy = STRATEGIES[parent];
+  if (strategy === undefined) return; // A lane of the log's own runner.
+  const siblings = [...before.keys()].filter((one) =>
+    one.slice(0, Math.max(0, one.lastIndexOf("/"))) === parent
+  );
+  for (const sibling of siblings) {
+    const isAfter = siblings.indexOf(sibling) > siblings.indexOf(path);
+    const isExpected = strategy === "rest_for_one" && isAfter;
+    if (sibling === path) continue;
+    const isRestarted = after.get(sibling) !== before.get(sibling);
+    assert.equal(isRestarted, isExpected, `${sibling} after ${path} was killed`);
+  }
+}
+
+/** The tree when all of it runs; `sweep` ends by itself. */
+async function settled(api: RoostApi): Promise<TreeView> {
+  let tree: TreeView | undefined;
+  return await waitFor(async () => {
+    tree = await api.tree() as TreeView;
+    const all = pathsOf(tree, "");
+    return all.includes("storage/log/engine") && all.includes("gateways/http") ? tree : undefined;
+  }, { what: "the whole tree to run", withinMs: BACK_MS, actual: () => tree });
+}
+
+/** Children that run, by path, in the order of the tree; empty unless all that should run do. */
+function pathsOf(node: TreeView, prefix: string): string[] {
+  const paths: string[] = [];
+  for (const child of node.children) {
+    if (child.id === "sweep") continue;
+    if (child.status !== "running") return [];
+    const path = prefix + child.id;
+    paths.push(path, ...pathsOf(child, `${path}/`));
+  }
+  return paths;
+}
+
+/** Path → how often and when it was started. */
+function startsOf(node: TreeView, prefix = "", into = new Map<string, string>()) {
+  for (const child of node.children) {
+    if (child.id === "sweep") continue;
+    const { restarts, startedAt } = child as TreeView & { readonly startedAt: number | null };
+    into.set(prefix + child.id, `${restarts}/${startedAt}`);
+    startsOf(child, `${prefix}${child.id}/`, into);
+  }
+  return into;
+}
+
+/** One message at a time; connects again whenever the gateway was restarted. */
+class Publisher {
+  readonly acknowledged: number[] = [];
+  #client: mqtt.MqttClient | undefined;
+  #next = 1;
+
+  constructor(readonly roost: TestRoost) {}
+
+  async publish(count: number): Promise<void> {
+    for (let left = count; left > 0;) {
+      const sequence = this.#next++;
+      try {
+        this.#client ??= await mqtt.connectAsync(this.roost.urls.mqtt, {
+          username: `${DEVICE.product}/${DEVICE.device}`,
+          password: DEVICE.secret,
+          reconnectPeriod: 0,
+          connectTimeout: 2_000,
+        });
+        await within(this.#client, sequence);
+        this.acknowledged.push(sequence);
+        left--;
+      } catch { // The gateway went away: not acknowledged, sent under another number.
+        await this.stop();
+      }
+    }
+  }
+
+  async stop(): Promise<void> {
+    const client = this.#client;
+    this.#client = undefined;
+    client?.on("error", () => {});
+    await client?.endAsync(true);
+  }
+}
+
+function within(client: mqtt.MqttClient, sequence: number): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  client.once("close", () => reject(new Error("closed")));
+  client.on("error", reject);
+  client.publishAsync(
+    `v1/${DEVICE.product}/${DEVICE.device}/properties`,
+    JSON.stringify({ seq: sequence }),
+    { qos: 1 },
+  ).then(() => resolve(), reject);
+  return promise;
+}
