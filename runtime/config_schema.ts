@@ -96,6 +96,15 @@ const SHAPE = z.strictObject({
       } satisfies FieldMeta,
     ),
   }).prefault({}),
+  telemetry: z.strictObject({
+    retentionDays: z.int().min(1).max(36_500).optional().meta(
+      {
+        description: "How long history is kept. Unset: for ever, until the disk reserve is met.",
+        unit: "days",
+        bounds: "1 to 36500",
+      } satisfies FieldMeta,
+    ),
+  }).prefault({}),
   redis: z.strictObject({ url: storeUrl("Redis") }).prefault({}),
   mysql: z.strictObject({ url: storeUrl("MySQL") }).prefault({}),
   elasticsearch: z.strictObject({ url: storeUrl("Elasticsearch") }).prefault({}),

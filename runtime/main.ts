@@ -28,7 +28,8 @@ import { idOf } from "./actor/address.ts";
 import type { TransientEffect } from "./actor/batch.ts";
 import { createLifecycleEvents, logLifecycle } from "./actor/lifecycle_events.ts";
 import { peekState } from "./actor/state_codec.ts";
-import type { ChildSpec, Running } from "./actor/supervision.ts";
+import { firstListen, killable } from "./actor/resource_child.ts";
+import type { ChildSpec } from "./actor/supervision.ts";
 import { startSupervisor, type Supervisor, supervisorChild } from "./actor/supervisor.ts";
 import { systemClock } from "./clock.ts";
 import { type Config, printConfig, readProcessConfig } from "./config.ts";
@@ -82,18 +83,24 @@ interface Parts {
 export interface RunningNode extends AsyncDisposable {
   /** For the `ready` line. */
   readonly urls: Readonly<Record<string, string>>;
-  /** Shown once on the terminal; absent after the first start. */
-  readonly ownerPassword?: string;
   /** Resolves with the fault that the tree could not heal. */
   readonly escalated: Promise<unknown>;
 }
 
-export async function startNode(config: Config, entries = ENTRIES): Promise<RunningNode> {
+/**
+ * @param onOwner Called with the owner's random password as soon as that user is stored: it is known
+ *   to nobody else, and a start that fails later does not make it again.
+ */
+export async function startNode(
+  config: Config,
+  onOwner: (password: string) => void,
+  entries = ENTRIES,
+): Promise<RunningNode> {
   const logger = createStderrLogger(clock, config.log.level);
   const resources = new AsyncDisposableStack();
   try {
     resources.use(lockDataDirectory(config.data.dir, clock.nowMs()));
-    return await new Node(config, entries, logger, resources).start();
+    return await new Node(config, entries, logger, resources).start(onOwner);
   } catch (fault) {
     await resources.disposeAsync();
     throw fault;
@@ -108,6 +115,7 @@ class Node {
   /** Fencing token of the first log of this process: its incarnation. */
   #token = 0;
   #epochs = 0;
+  #gateways = 0;
 
   constructor(
     readonly config: Config,
@@ -123,8 +131,9 @@ class Node {
     });
   }
 
-  async start(): Promise<RunningNode> {
+  async start(onOwner: (password: string) => void): Promise<RunningNode> {
     const registry = await openRegistry(this.config, this.logger, this.resources);
+    if (registry.ownerPassword !== undefined) onOwner(registry.ownerPassword);
     const events = createLifecycleEvents();
     this.resources.defer(logLifecycle(events, this.logger));
     const escalated = Promise.withResolvers<unknown>();
@@ -155,9 +164,6 @@ class Node {
     const at = hostOf(this.config.listen);
     return {
       urls: { http: `http://${at}:${http.port}`, mqtt: `mqtt://${at}:${mqtt.port}` },
-      ...(registry.ownerPassword === undefined
-        ? undefined
-        : { ownerPassword: registry.ownerPassword }),
       escalated: escalated.promise,
       [Symbol.asyncDispose]: () => this.#stop(supervisor),
     };
@@ -207,10 +213,12 @@ class Node {
       shutdownMs: 10_000,
       start: async () => {
         const worker = new Worker(entries.telemetryWorker, { type: "module", name: "telemetry" });
-        const start = { path: join(config.data.dir, "telemetry.db") };
+        const path = join(config.data.dir, "telemetry.db");
+        const { retentionDays } = config.telemetry;
+        const start = retentionDays === undefined ? { path } : { path, retentionDays };
         const client = await createTelemetryClient(worker, start, log.openReader("telemetry"));
         parts.telemetry = client;
-        return killable(client, client.done, () => worker.terminate());
+        return killable(client, client.done, () => client.kill());
       },
     };
     const views: ChildSpec = {
@@ -223,7 +231,7 @@ class Node {
         const handle = await startViewsChild(worker, path, log.openReader("views"));
         parts.views = handle.views;
         const done = handle.failed.then((fault) => ({ fault }));
-        return killable(handle, done, () => worker.terminate());
+        return killable(handle, done, () => handle.kill());
       },
     };
     return supervisorChild("readers", {
@@ -276,19 +284,21 @@ class Node {
       restart: "permanent",
       shutdownMs: 6_000,
       start: async () => {
-        const gateway = await startMqttGateway({
-          host: config.listen,
-          // After a restart the same port as before, also when any free one was asked for.
-          port: parts.mqtt?.port ?? config.mqtt.port,
-          ingress: this.ingress,
-          directory,
-          readRow: (key) => this.log.gatewayRow(key),
-          clock,
-          logger: logger.with({ part: "mqtt" }),
-          refuse: (reason) => this.#countRefused(reason),
-          incarnation: String(this.#token),
-          nextEpoch: () => this.#token * EPOCHS_PER_TOKEN + ++this.#epochs,
-        });
+        const gateway = await firstListen(parts.mqtt, () =>
+          startMqttGateway({
+            host: config.listen,
+            // After a restart the same port as before, also when any free one was asked for.
+            port: parts.mqtt?.port ?? config.mqtt.port,
+            ingress: this.ingress,
+            directory,
+            readRow: (key) => this.log.gatewayRow(key),
+            clock,
+            logger: logger.with({ part: "mqtt" }),
+            refuse: (reason) => this.#countRefused(reason),
+            // Its sessions are numbered from 1 at each start of the gateway.
+            incarnation: `${this.#token}.${++this.#gateways}`,
+            nextEpoch: () => this.#token * EPOCHS_PER_TOKEN + ++this.#epochs,
+          }));
         parts.mqtt = gateway;
         return killable(gateway, new Promise<void>(() => {}));
       },
@@ -302,11 +312,12 @@ class Node {
       restart: "permanent",
       shutdownMs: 6_000,
       start: async () => {
-        const gateway = await startHttpGateway({
-          hostname: config.listen,
-          port: parts.http?.port ?? config.http.port,
-          ports: this.#httpPorts(registry),
-        });
+        const gateway = await firstListen(parts.http, () =>
+          startHttpGateway({
+            hostname: config.listen,
+            port: parts.http?.port ?? config.http.port,
+            ports: this.#httpPorts(registry),
+          }));
         parts.http = gateway;
         return killable(gateway, gateway.done);
       },
@@ -433,25 +444,6 @@ async function openRegistry(config: Config, logger: Logger, resources: AsyncDisp
 
 type Registry = Awaited<ReturnType<typeof openRegistry>>;
 
-/** A resource as a child that can be ended abnormally. */
-function killable(
-  resource: AsyncDisposable,
-  done: Promise<void | { readonly fault: unknown }>,
-  terminate?: () => void,
-): Running {
-  const killed = Promise.withResolvers<{ readonly fault: unknown }>();
-  return {
-    done: Promise.race([done, killed.promise]),
-    kill: (path) => {
-      if (path.length > 0) return false;
-      terminate?.();
-      killed.resolve({ fault: new Error("killed") });
-      return true;
-    },
-    [Symbol.asyncDispose]: async () => await resource[Symbol.asyncDispose](),
-  };
-}
-
 /** An address as it stands in a URL; one that means all interfaces is reached by loopback. */
 function hostOf(listen: string): string {
   if (listen === "0.0.0.0") return "127.0.0.1";
@@ -469,14 +461,13 @@ export async function runNode(entries = ENTRIES): Promise<void> {
   try {
     const { config, isPrintRequested } = readProcessConfig();
     if (isPrintRequested) return print(printConfig(config));
-    const node = await startNode(config, entries);
+    const onOwner = (password: string) =>
+      print(`User "owner" was made; its password, shown once: ${password}`);
+    const node = await startNode(config, onOwner, entries);
     for (const signal of ["SIGINT", "SIGTERM"] as const) {
       Deno.addSignalListener(signal, () => end.resolve(undefined));
     }
     print(`Roost runs at ${node.urls.http}`);
-    if (node.ownerPassword !== undefined) {
-      print(`User "owner" was made; its password, shown once: ${node.ownerPassword}`);
-    }
     print(`ready ${JSON.stringify(node.urls)}`);
     const fault = await Promise.race([end.promise, node.escalated]);
     await node[Symbol.asyncDispose]();

@@ -47,11 +47,12 @@ export function startPresenceSweep(options: PresenceSweepOptions): PresenceSweep
 async function run(options: PresenceSweepOptions, isStopping: () => boolean): Promise<void> {
   const { clock, logger } = options;
   let swept = 0;
+  const told = new Set<string>();
   while (!isStopping()) {
     try {
-      const left = await sweepPage(options);
-      if (left === 0) break;
-      swept += left ?? 0;
+      const page = await sweepPage(options, told);
+      swept += page?.told ?? 0;
+      if (page?.isLast) break;
     } catch (fault) {
       logger.warn("presence sweep waits", { fault: messageOf(fault) });
     }
@@ -60,15 +61,24 @@ async function run(options: PresenceSweepOptions, isStopping: () => boolean): Pr
   if (swept > 0) logger.info("dead sessions were closed", { swept });
 }
 
-/** How many were told; undefined: too early. Rows leave the view when the actors have handled it. */
-async function sweepPage(options: PresenceSweepOptions): Promise<number | undefined> {
+/**
+ * Tells each session of the page once: rows leave the view when their actors have handled it, which a
+ * backlog may delay. Undefined: too early.
+ * @param told Sessions of the last page that were told; brought up to date.
+ */
+async function sweepPage(
+  options: PresenceSweepOptions,
+  told: Set<string>,
+): Promise<{ readonly told: number; readonly isLast: boolean } | undefined> {
   const views = options.views();
   if (views === undefined || !await options.hasCaughtUp()) return undefined;
   const online = await views.onlineWithOtherIncarnation(options.incarnation, PAGE);
-  await Promise.all(online.map((device) => {
-    const { key, session } = device;
+  const untold = online.filter(({ session }) => !told.has(session));
+  await Promise.all(untold.map(({ key, session }) => {
     const message: DeviceMessage = { type: "disconnected", session, reason: "node_restarted" };
     return options.send(`device/${key}`, ENCODER.encode(JSON.stringify(message)));
   }));
-  return online.length;
+  told.clear();
+  for (const { session } of online) told.add(session);
+  return { told: untold.length, isLast: online.length < PAGE };
 }

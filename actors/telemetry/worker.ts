@@ -35,6 +35,8 @@ export interface TelemetryClient extends TelemetryQueries, AsyncDisposable {
   figures(): Promise<TelemetryFigures>;
   /** Compacts everything that is stored. For tests and benchmarks: the reader does it by itself. */
   compactAll(): Promise<void>;
+  /** Ends the Worker at once, as a crash would; what was asked is rejected. */
+  kill(): void;
   /** Resolves when the Worker was stopped, rejects with `UnavailableError` when it failed. */
   readonly done: Promise<void>;
 }
@@ -205,6 +207,7 @@ export async function createTelemetryClient(
     latest: (device) => line.ask("latest", device),
     figures: () => line.ask("figures"),
     compactAll: () => line.ask("compactAll"),
+    kill: () => line.kill(),
     done: line.stopped,
     [Symbol.asyncDispose]: () => line.stop(),
   };
@@ -256,6 +259,11 @@ class WorkerLine {
     }
     await this.stopped.catch(() => {}); // Failed or stopped, it is over.
     this.#worker.terminate();
+  }
+
+  kill(): void {
+    this.#worker.terminate();
+    this.#fail("it was killed");
   }
 
   #take(message: FromWorker): void {

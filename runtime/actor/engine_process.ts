@@ -54,6 +54,8 @@ export interface EngineProcess extends Engine, AsyncDisposable {
 
 /** Looks of the watch without a sign of life that make an engine stuck. */
 const LOOKS_MAX = 20;
+/** Looks until a new process must be ready; a busy machine compiles slowly. */
+const LOOKS_TO_START_MAX = 200;
 const PIECE_BYTES = 64 * 1024;
 
 interface InHand {
@@ -67,15 +69,13 @@ export async function startEngineProcess(options: EngineProcessOptions): Promise
   return engine;
 }
 
-/** Flags of an engine process: read-only, no network, no children. `--no-prompt` refuses the rest. */
+/** Flags of an engine process: nothing is allowed, and `--no-prompt` refuses without asking. */
 export function engineArguments(entry: string, heapMbMax: number): string[] {
-  const root = new URL("../../", import.meta.url).pathname;
   return [
     "run",
     "--no-prompt",
     "--quiet",
     "--cached-only",
-    `--allow-read=${root}`,
     `--v8-flags=--max-old-space-size=${heapMbMax}`,
     entry,
   ];
@@ -91,6 +91,8 @@ class PipedEngine implements EngineProcess {
   #suspect: { partition: Partition; handled: number } | undefined;
   /** Looks of the watch since the last sign of life. */
   #silentLooks = 0;
+  #isReady = false;
+  #isLogFault = false;
   /** Frames go out one after the other, in pieces. */
   #sent: Promise<void> = Promise.resolve();
   #cancelWatch: (() => void) | undefined;
@@ -163,7 +165,7 @@ class PipedEngine implements EngineProcess {
     this.#end = `Engine process ${this.#child.pid} ended: ${fault ?? how}` +
       (stderr === "" ? "" : `; ${stderr}`);
     this.#rejectReady(new EngineDiedError(this.#end, false));
-    this.#inHand?.reject(new EngineDiedError(this.#end, true, this.#suspect));
+    this.#inHand?.reject(new EngineDiedError(this.#end, !this.#isLogFault, this.#suspect));
     this.#inHand = undefined;
     return this.#end;
   }
@@ -184,13 +186,17 @@ class PipedEngine implements EngineProcess {
   async #take(frame: Frame): Promise<void> {
     switch (frame.type) {
       case FRAME.ready:
+        this.#isReady = true;
         return this.#resolveReady();
       case FRAME.progress:
         this.#suspect = frame.head as { partition: Partition; handled: number };
         return;
       case FRAME.load: {
         const { addresses } = frame.head as { addresses: string[] };
-        const states = await this.#options.load(addresses);
+        const states = await this.#options.load(addresses).catch((fault) => {
+          this.#isLogFault = true; // The batch is not to blame.
+          throw fault;
+        });
         this.#silentLooks = 0;
         return this.#send(encodeStates(states));
       }
@@ -221,13 +227,15 @@ class PipedEngine implements EngineProcess {
   }
 
   /**
-   * Kills an engine that has a batch in hand and gives no sign. Counted in looks of this thread, not
+   * Kills an engine that has a batch in hand, or is starting, and gives no sign. Counted in looks of this thread, not
    * in time: while a slow disk holds this thread up, the engine's signs wait in the pipe unread.
    */
   #watch(): void {
     const stallMs = this.#options.stallMs ?? LIMITS.engineStallMs;
     this.#cancelWatch = this.#options.clock.after(stallMs / LOOKS_MAX, () => {
-      if (this.#inHand !== undefined && ++this.#silentLooks > LOOKS_MAX) {
+      const isOwing = this.#inHand !== undefined || !this.#isReady;
+      const looksMax = this.#isReady ? LOOKS_MAX : LOOKS_TO_START_MAX;
+      if (isOwing && ++this.#silentLooks > looksMax) {
         this.#options.logger.error("engine is stuck, killing it", { pid: this.pid, stallMs });
         return this.kill();
       }

@@ -74,23 +74,29 @@ export class Quarantine {
       this.#options.onEvent?.({ type: "released", lane: "quarantine", detail: { partition } });
     }
     await this.lane.stop();
+    // What was added while the lane stopped.
+    if (this.#held.size > 0 && !this.#isStopping) await this.#run();
   }
 
   /** Until the suspected range is behind the cursor. */
   async #clear(partition: Partition): Promise<void> {
     const { log, clock } = this.#options;
     let share: Share | undefined;
+    let hasPassed = false; // At least one try: what kills may be a reminder, which moves no cursor.
     while (!this.#isStopping) {
       const mark = this.#held.get(partition)!;
       const whole = await readBatch(log, partition, clock.nowMs(), LIMITS.batchRecordsMax);
-      if (whole === undefined || (share === undefined && whole.cursor >= mark.toOffset)) return;
+      if (whole === undefined || (hasPassed && whole.cursor >= mark.toOffset)) return;
       const records = countOf(whole.segments);
       const tried: Share = share ?? { records, reminders: whole.reminders.length };
       const batch = cutBatch(whole, tried);
       const engine = await this.lane.acquire();
       try {
         const commits = await engine.handle([batch]);
-        if (await this.#options.commit(engine, commits)) share = undefined;
+        if (await this.#options.commit(engine, commits)) {
+          hasPassed = share === undefined || hasPassed;
+          share = undefined;
+        }
         this.lane.succeeded();
         continue;
       } catch (fault) {
@@ -147,7 +153,7 @@ function halved(share: Share, batch: PartitionBatch): Share | undefined {
     return share.reminders > 1 ? { records: 0, reminders: share.reminders >> 1 } : undefined;
   }
   const atMs = batch.segments[0]!.acceptedAtMs;
-  const before = batch.reminders.filter((reminder) => reminder.dueAtMs < atMs).length;
+  const before = batch.reminders.filter((reminder) => reminder.dueAtMs <= atMs).length;
   if (before > 0) return { records: 0, reminders: before };
   return share.reminders > 0 ? { records: 1, reminders: 0 } : undefined;
 }
@@ -172,7 +178,7 @@ function cutBatch(whole: PartitionBatch, share: Share): PartitionBatch {
   if (last === undefined) {
     // Reminders alone: those that come before the first record.
     const first = whole.segments[0];
-    const untilMs = first === undefined ? whole.endOfLogAtMs! : first.acceptedAtMs - 1;
+    const untilMs = first === undefined ? whole.endOfLogAtMs! : first.acceptedAtMs;
     return { ...rest, segments, reminders, nextCursor: whole.cursor, endOfLogAtMs: untilMs };
   }
   return { ...rest, segments, reminders, nextCursor: last.firstOffset + last.count };

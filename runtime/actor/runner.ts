@@ -10,10 +10,16 @@ import type { Clock } from "../clock.ts";
 import { messageOf } from "../errors.ts";
 import { LIMITS } from "../limits.ts";
 import type { Logger } from "../logger.ts";
-import type { AttemptMark, PartitionLog } from "../log/partition_log.ts";
+import type { AttemptMark, PartitionLog, Pending } from "../log/partition_log.ts";
 import { waitMs } from "../clock.ts";
 import type { Partition } from "./address.ts";
-import type { Engine, PartitionBatch, PartitionCommit, TransientEffect } from "./batch.ts";
+import type {
+  Engine,
+  PartitionBatch,
+  PartitionCommit,
+  Reminder,
+  TransientEffect,
+} from "./batch.ts";
 import { EngineDiedError } from "./engine_process.ts";
 import { Quarantine } from "./quarantine.ts";
 
@@ -125,6 +131,8 @@ export class EngineRunner implements AsyncDisposable {
   readonly #quarantine: Quarantine;
   readonly #marks = new Map<Partition, AttemptMark>();
   #token = 0;
+  /** Where the next round begins, so that a backlog of some partitions starves no others. */
+  #nextPartition = 0;
   #isStopping = false;
   #wake: (() => void) | undefined;
   #fail!: (fault: unknown) => void;
@@ -220,12 +228,16 @@ export class EngineRunner implements AsyncDisposable {
     const nowMs = clock.nowMs();
     const batches: PartitionBatch[] = [];
     let bytes = 0;
-    for (const partition of log.ready(nowMs)) {
+    const ready = log.ready(nowMs);
+    const first = Math.max(0, ready.findIndex((partition) => partition >= this.#nextPartition));
+    for (let i = 0; i < ready.length; i++) {
+      const partition = ready[(first + i) % ready.length]!;
       if (this.#quarantine.holds(partition)) continue;
       const batch = await readBatch(log, partition, nowMs, LIMITS.batchRecordsMax);
       if (batch === undefined) continue;
       batches.push(batch);
       for (const segment of batch.segments) bytes += segment.bytes.length;
+      this.#nextPartition = partition + 1;
       if (bytes >= ROUND_BYTES_MAX) break;
     }
     return batches;
@@ -317,6 +329,20 @@ export class EngineRunner implements AsyncDisposable {
   }
 }
 
+/** More reminders are due than were read: records behind the last one read wait for the next batch. */
+function cutAtReminder(
+  partition: Partition,
+  cursor: number,
+  pending: Pending,
+  reminders: readonly Reminder[],
+): PartitionBatch {
+  const untilMs = reminders[reminders.length - 1]!.dueAtMs;
+  const segments = pending.segments.filter((segment) => segment.acceptedAtMs < untilMs);
+  const last = segments[segments.length - 1];
+  const nextCursor = last === undefined ? cursor : last.firstOffset + last.count;
+  return { partition, cursor, segments, nextCursor, reminders, endOfLogAtMs: untilMs };
+}
+
 function bytesOf(batches: readonly PartitionBatch[]): number {
   let bytes = 0;
   for (const { segments } of batches) {
@@ -345,6 +371,9 @@ export async function readBatch(
   const reminders = untilMs === undefined
     ? []
     : await log.dueReminders(partition, untilMs, REMINDERS_MAX);
+  if (reminders.length === REMINDERS_MAX) {
+    return cutAtReminder(partition, cursor, pending, reminders);
+  }
   const isIdle = pending.segments.length === 0 && reminders.length === 0;
   if (isIdle && pending.nextCursor === cursor) return undefined;
   return {

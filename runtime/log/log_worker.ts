@@ -117,7 +117,16 @@ async function run(
   const clock = systemClock;
   const logger = createStderrLogger(clock, start.logLevel).with({ part: "log" });
   const { dataDir, readers } = start;
-  const log = openDurableLog({ dataDir, readers, partitionOf, clock, logger, hooks });
+  const onUnusable = () => post({ type: "failed", message: "the outcome of a write is unknown" });
+  const log = openDurableLog({
+    dataDir,
+    readers,
+    partitionOf,
+    clock,
+    logger,
+    hooks,
+    onUnusable,
+  });
   const runner = new EngineRunner({
     log,
     partitions: Array.from({ length: PARTITIONS }, (_, partition) => partition),

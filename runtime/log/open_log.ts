@@ -21,6 +21,7 @@ export interface DurableLogOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly hooks: LogHooks;
+  readonly onUnusable: () => void;
 }
 
 /** @throws {CodecError} The store is damaged where nothing can stand in for it. */
@@ -36,6 +37,7 @@ export function openDurableLog(options: DurableLogOptions): TickLog {
       const disk = statfsSync(dataDir);
       return disk.bavail * disk.bsize;
     },
+    onUnusable: options.onUnusable,
     onFault: (fault) => logger.error("log fault", { ...fault }),
   });
 }

@@ -49,6 +49,8 @@ class SqliteStore implements TickStore {
     try {
       this.#db.exec(SQLITE_PRAGMAS);
       this.#db.exec(SQLITE_SCHEMA);
+      // A worker that was ended in the middle of its last commit is waited for, before all is read.
+      this.#db.exec("PRAGMA busy_timeout = 10000; BEGIN IMMEDIATE; COMMIT");
       this.#states = new RowBatch(
         this.#db,
         "INSERT INTO states (partition, address, state) VALUES",

@@ -46,6 +46,8 @@ export interface TickLogOptions {
   readonly freeDiskBytes?: () => number;
   /** Called for what an operator has to know; the log goes on. */
   readonly onFault?: (fault: LogFault) => void;
+  /** The outcome of a write is unknown: all calls are refused until the log is opened again. */
+  readonly onUnusable?: () => void;
   /**
    * `inline` (default): sends of a commit are appended to their targets in the same step. `deferred`:
    * kept in an outbox and relayed by later steps, as a store of several parts has to.
@@ -355,6 +357,7 @@ export class TickLog implements PartitionLog {
     } catch (fault) {
       this.#report({ type: "store_failed", detail: messageOf(fault) });
       this.#queue.refuse("The outcome of a write is unknown: open the log again");
+      this.#options.onUnusable?.();
       return false;
     }
   }

@@ -62,7 +62,7 @@ async function killOne(api: RoostApi, path: string): Promise<void> {
   );
   for (const sibling of siblings) {
     const isAfter = siblings.indexOf(sibling) > siblings.indexOf(path);
-    const isExpected = strategy === "rest_for_one" && isAfter;
+    const isExpected: boolean = strategy === "rest_for_one" && isAfter;
     if (sibling === path) continue;
     const isRestarted = after.get(sibling) !== before.get(sibling);
     assert.equal(isRestarted, isExpected, `${sibling} after ${path} was killed`);
@@ -82,7 +82,7 @@ async function settled(api: RoostApi): Promise<TreeView> {
 /** Children that run, by path, in the order of the tree; empty unless all that should run do. */
 function pathsOf(node: TreeView, prefix: string): string[] {
   const paths: string[] = [];
-  for (const child of node.children) {
+  for (const child of node.children ?? []) {
     if (child.id === "sweep") continue;
     if (child.status !== "running") return [];
     const path = prefix + child.id;
@@ -93,7 +93,7 @@ function pathsOf(node: TreeView, prefix: string): string[] {
 
 /** Path → how often and when it was started. */
 function startsOf(node: TreeView, prefix = "", into = new Map<string, string>()) {
-  for (const child of node.children) {
+  for (const child of node.children ?? []) {
     if (child.id === "sweep") continue;
     const { restarts, startedAt } = child as TreeView & { readonly startedAt: number | null };
     into.set(prefix + child.id, `${restarts}/${startedAt}`);
