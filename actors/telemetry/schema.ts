@@ -65,6 +65,7 @@ export function openTelemetryFile(path: string): DatabaseSync {
   const db = new DatabaseSync(path);
   try {
     db.exec(`
+      PRAGMA busy_timeout = 10000; -- A Worker that was ended may be in its last transaction.
       PRAGMA page_size = ${PAGE_BYTES};
       PRAGMA journal_mode = WAL;
       PRAGMA synchronous = FULL;

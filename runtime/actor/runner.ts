@@ -71,6 +71,8 @@ export class Lane {
   engine: RunningEngine | undefined;
   restarts = -1;
   lastFault: string | undefined;
+  /** Called when the engine has ended, so that another is started before there is work. */
+  onLost: () => void = () => {};
   #backoffMs = 0;
 
   constructor(readonly id: LaneId, readonly options: RunnerOptions) {}
@@ -98,6 +100,7 @@ export class Lane {
     this.engine = undefined;
     this.lastFault = how;
     this.options.onEvent?.({ type: "engine_died", lane: this.id, detail: { how } });
+    this.onLost();
   }
 
   succeeded(): void {
@@ -140,6 +143,7 @@ export class EngineRunner implements AsyncDisposable {
   constructor(options: RunnerOptions) {
     this.#options = options;
     this.#main = new Lane("engine", options);
+    this.#main.onLost = () => this.#wake?.();
     this.#quarantine = new Quarantine({
       ...options,
       commit: (engine, commits) => this.#commit(engine, commits),

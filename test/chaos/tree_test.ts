@@ -75,16 +75,21 @@ async function settled(api: RoostApi): Promise<TreeView> {
   return await waitFor(async () => {
     tree = await api.tree() as TreeView;
     const all = pathsOf(tree, "");
-    return all.includes("storage/log/engine") && all.includes("gateways/http") ? tree : undefined;
+    const isWhole = all.includes("storage/log/engine") && all.includes("gateways/http");
+    return isWhole && isRunning(tree) ? tree : undefined;
   }, { what: "the whole tree to run", withinMs: BACK_MS, actual: () => tree });
 }
 
-/** Children that run, by path, in the order of the tree; empty unless all that should run do. */
+function isRunning(node: TreeView): boolean {
+  return node.id === "sweep" ||
+    (node.status === "running" && (node.children ?? []).every(isRunning));
+}
+
+/** All children by path, in the order of the tree. */
 function pathsOf(node: TreeView, prefix: string): string[] {
   const paths: string[] = [];
   for (const child of node.children ?? []) {
     if (child.id === "sweep") continue;
-    if (child.status !== "running") return [];
     const path = prefix + child.id;
     paths.push(path, ...pathsOf(child, `${path}/`));
   }
@@ -139,6 +144,7 @@ class Publisher {
 
 function within(client: mqtt.MqttClient, sequence: number): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
+  if (!client.connected) reject(new Error("closed before")); // It would wait for a reconnect.
   client.once("close", () => reject(new Error("closed")));
   client.on("error", reject);
   client.publishAsync(
