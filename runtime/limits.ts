@@ -32,6 +32,11 @@ export const LIMITS = {
   parkWindowMs: 60_000,
   /** Dead letters kept for one suspended actor. At the bound its ingress is refused. */
   deadLettersPerActorMax: 1_000,
+  /**
+   * Actors at that bound which gateways know of. At the bound the oldest is forgotten: its next
+   * message is one dead letter more, and it is known again.
+   */
+  suspendedActorsMax: 10_000,
   /** Reminders of one actor at a time. */
   remindersPerActorMax: 64,
   /** Bytes of a reminder's name; the names of an actor stand in the envelope of its state. */

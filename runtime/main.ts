@@ -26,9 +26,11 @@ import type { HttpPorts } from "../protocols/http/ports.ts";
 import { type MqttGateway, startMqttGateway } from "../protocols/mqtt/gateway.ts";
 import { idOf } from "./actor/address.ts";
 import type { TransientEffect } from "./actor/batch.ts";
+import { logEngineEvent } from "./actor/engine_events.ts";
 import { createLifecycleEvents, logLifecycle } from "./actor/lifecycle_events.ts";
 import { peekState } from "./actor/state_codec.ts";
 import { firstListen, killable } from "./actor/resource_child.ts";
+import { SuspendedActors } from "./actor/suspended_actors.ts";
 import type { ChildSpec } from "./actor/supervision.ts";
 import { startSupervisor, type Supervisor, supervisorChild } from "./actor/supervisor.ts";
 import { systemClock } from "./clock.ts";
@@ -110,6 +112,7 @@ export async function startNode(
 class Node {
   readonly parts: Parts = {};
   readonly refused: Record<string, number> = {};
+  readonly suspended = new SuspendedActors();
   readonly log: LogClient;
   ingress!: GroupIngress;
   /** Fencing token of the first log of this process: its incarnation. */
@@ -127,6 +130,9 @@ class Node {
       onEffects: (effects) => this.#letOut(effects),
       // No product behaviour asks for activities yet; those of a newer version stay stored.
       onActivities: () => logger.warn("activities wait: this version has no kind of them"),
+      onLifecycle: (events) => {
+        for (const event of events) logEngineEvent(event, this.suspended.take(event), logger);
+      },
       onRunner: (event) => logger.info("engine", { ...event.detail, event: event.type }),
     });
   }
@@ -192,6 +198,7 @@ class Node {
       clock,
       logger,
       onStarted: ({ token }) => {
+        this.suspended.clear(); // A resume may have been committed and not told.
         if (this.#token !== 0) return;
         this.#token = token;
         this.ingress = new GroupIngress({
@@ -295,6 +302,7 @@ class Node {
             clock,
             logger: logger.with({ part: "mqtt" }),
             refuse: (reason) => this.#countRefused(reason),
+            suspended: this.suspended,
             // Its sessions are numbered from 1 at each start of the gateway.
             incarnation: `${this.#token}.${++this.#gateways}`,
             nextEpoch: () => this.#token * EPOCHS_PER_TOKEN + ++this.#epochs,
@@ -365,7 +373,11 @@ class Node {
         killChild: (path) => this.parts.supervisor!.kill(path),
         deadLetters: (query) => log.deadLetters(query),
         replayDeadLetters: (ids) => log.replayDeadLetters(ids),
-        discardDeadLetters: (ids) => log.discardDeadLetters(ids),
+        discardDeadLetters: async (ids) => {
+          const discarded = await log.discardDeadLetters(ids);
+          this.suspended.clear(); // Else nothing could come that a replay resumes them by.
+          return discarded;
+        },
       },
       health: {
         notReady: () => this.#notReady(),
@@ -376,6 +388,7 @@ class Node {
         },
       },
       countRefused: (reason) => this.#countRefused(reason),
+      suspended: this.suspended,
     };
   }
 

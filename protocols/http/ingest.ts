@@ -7,11 +7,13 @@
  * 2. room, body (bounded, with a deadline), decode against the thing model.
  * 3. `offer`, and 202 only once the append is durable.
  */
+import type { SuspendedAddresses } from "../../runtime/actor/suspended_actors.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import type { Issue } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import type { Ingress } from "../../runtime/log/ingress.ts";
 import type { DeviceDirectory } from "../../actors/device/directory.ts";
+import { deviceAddress } from "../../actors/device/messages.ts";
 import { decodeEvent, decodeUplink } from "../../actors/device/uplink.ts";
 import { isName } from "../../actors/registry/names.ts";
 import { BasicLogins, type DevicePoster } from "./basic_logins.ts";
@@ -26,6 +28,8 @@ export interface IngestPorts {
   readonly clock: Clock;
   /** Counts messages that are refused for good, by reason. */
   readonly countRefused: (reason: string) => void;
+  /** Actors whose messages are refused until an operator acts. */
+  readonly suspended: SuspendedAddresses;
   /** Posts a second of one device; a burst of twice that. */
   readonly postsPerSecondMax?: number;
 }
@@ -83,7 +87,11 @@ export class Ingest implements Disposable {
       const detail = `Cannot accept more: the device may post ${rate.limit / 2} times a second`;
       return this.#refuse("rate-limited", detail, instance, { retryAfterMs: rate.retryAfterMs });
     }
-    const { refusal } = this.#ports.ingress;
+    const { suspended, ingress: { refusal } } = this.#ports;
+    if (suspended.size > 0 && suspended.has(deviceAddress(poster.product, poster.device))) {
+      const detail = "Cannot accept messages: the device has too many dead letters";
+      return this.#refuse("suspended", detail, instance, { hint: "Replay one of them" });
+    }
     if (refusal !== undefined) return overloaded(`Appends are refused: ${refusal}`, instance);
     const announced = request.headers.get("content-length");
     const length = announced === null ? LIMITS.payloadBytesMax : Number(announced);

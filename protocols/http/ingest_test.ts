@@ -245,3 +245,20 @@ Deno.test("paths of devices are taken whole or not at all", () => {
     ]
   ) assert.equal(parseIngestPath(bad), undefined, bad);
 });
+
+Deno.test("a post of a suspended device is refused with 409 until it is resumed", async () => {
+  await using harness = await HttpHarness.start();
+  await harness.provision();
+  harness.suspended.add("device/pump/p-1");
+  const answer = await harness.send("POST", PATH, { headers: AUTH, json: { t: 1 } });
+  assert.equal(answer.status, 409);
+  assert.equal(answer.headers.get("retry-after"), null, "nothing to wait for");
+  const { type, hint } = await answer.json();
+  assert.equal(type, "urn:roost:problem:suspended");
+  assert.match(hint, /Replay/);
+  assert.deepEqual(harness.refused, { suspended: 1 });
+  assert.equal(harness.ingress.messages.length, 0);
+  harness.suspended.clear();
+  const again = await harness.send("POST", PATH, { headers: AUTH, json: { t: 1 } });
+  assert.equal(again.status, 202);
+});

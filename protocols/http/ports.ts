@@ -2,6 +2,7 @@
  * What the HTTP gateway needs of the rest, as the smallest slices of it; the composition root wires
  * them. Everything here may be called at any time between start and dispose.
  */
+import type { SuspendedAddresses } from "../../runtime/actor/suspended_actors.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import type { Logger } from "../../runtime/logger.ts";
 import type { ChildPath, SupervisionTree } from "../../runtime/actor/supervision.ts";
@@ -63,6 +64,8 @@ export interface HttpPorts {
   readonly health: HealthPorts;
   /** Counts messages of devices that were refused for good, by reason. */
   countRefused(reason: string): void;
+  /** Actors whose messages are refused until an operator acts. */
+  readonly suspended: SuspendedAddresses;
   /** Posts a second of one device; default `httpPostsPerSecondMax`. */
   readonly postsPerSecondMax?: number;
   /** API requests of one key, session or address. */

@@ -26,6 +26,7 @@ export const PROBLEMS = {
   "method-not-allowed": { status: 405, title: "The method is not allowed here" },
   "body-timeout": { status: 408, title: "The body did not arrive in time" },
   "conflict": { status: 409, title: "The state of the resource does not allow it" },
+  "suspended": { status: 409, title: "The device is suspended until an operator acts" },
   "precondition-failed": { status: 412, title: "The resource was changed meanwhile" },
   "too-large": { status: 413, title: "The body is too large" },
   "media-type": { status: 415, title: "The media type is not supported" },

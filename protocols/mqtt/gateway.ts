@@ -88,7 +88,8 @@ export async function startMqttGateway(options: MqttGatewayOptions): Promise<Mqt
 }
 
 function createState(options: MqttGatewayOptions): GatewayState {
-  const { ingress, directory, readRow, clock, logger, refuse, incarnation, nextEpoch } = options;
+  const { ingress, directory, readRow, clock, logger, refuse, suspended, incarnation, nextEpoch } =
+    options;
   const budget = { bytes: 0 };
   return {
     ingress,
@@ -97,6 +98,7 @@ function createState(options: MqttGatewayOptions): GatewayState {
     clock,
     logger,
     refuse,
+    suspended,
     incarnation,
     nextEpoch,
     figures: createFigures(budget),

@@ -1,5 +1,6 @@
 /** What all connections of a gateway share, and the ports it was given. */
 import { createAddress, partitionOf } from "../../runtime/actor/address.ts";
+import type { SuspendedAddresses } from "../../runtime/actor/suspended_actors.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import type { Ingress, IngressTarget } from "../../runtime/log/ingress.ts";
@@ -24,6 +25,8 @@ export interface MqttPorts {
   readonly logger: Logger;
   /** Counts a refused message or point by its reason, a constant. */
   readonly refuse: (reason: string) => void;
+  /** Actors whose messages are refused until an operator acts. */
+  readonly suspended: SuspendedAddresses;
   /** Unique per start of this process. */
   readonly incarnation: string;
   /** Rises with every connection of the installation. */

@@ -10,6 +10,7 @@ import {
   decodeUplink,
   isName,
 } from "../../actors/device/uplink.ts";
+import { deviceAddress } from "../../actors/device/messages.ts";
 import { ACK } from "./ack_queue.ts";
 import { close } from "./closing.ts";
 import type { Connection } from "./connection.ts";
@@ -139,6 +140,7 @@ function take(
       decoded.refused.length === 0 ? decoded.detail : detailOf(decoded.refused),
     );
   }
+  if (isSuspended(state, connection)) return refuseSuspended(state, connection, suffix);
   if (!accept(state, connection, decoded.parts)) return false;
   state.figures.pointsOffered += decoded.points;
   if (decoded.refused.length > 0) tellRefused(state, connection, suffix, decoded.refused);
@@ -214,11 +216,24 @@ function refuse(
   suffix: string,
   code: string,
   detail: string,
+  reason: number = REASON.payloadInvalid,
 ): true {
   countRefusal(state, code);
-  acknowledge(state, connection, 0, REASON.payloadInvalid, 0);
+  acknowledge(state, connection, 0, reason, 0);
   tell(state, connection, suffix, code, detail);
   return true;
+}
+
+/** A message whose session row still waits is in already: it is not refused. */
+function isSuspended({ suspended }: GatewayState, { identity, heldAppend }: Connection): boolean {
+  if (suspended.size === 0 || heldAppend !== 0) return false;
+  return suspended.has(deviceAddress(identity!.product, identity!.device));
+}
+
+/** Not load: until an operator acts, a repeat is refused as well. */
+function refuseSuspended(state: GatewayState, connection: Connection, suffix: string): true {
+  const detail = "Cannot accept messages: the device has too many dead letters. Replay one of them";
+  return refuse(state, connection, suffix, "suspended", detail, REASON.quotaExceeded);
 }
 
 /** On MQTT 3.1.1 there is no word for it but to close, as the standard allows. */
@@ -265,6 +280,7 @@ function tell(
 }
 
 function askShadow(state: GatewayState, connection: Connection): boolean {
+  if (isSuspended(state, connection)) return refuseSuspended(state, connection, "shadow/get");
   const { id } = connection.identity!;
   return accept(state, connection, [encodeMessage({ type: "shadowGet", session: id })]);
 }

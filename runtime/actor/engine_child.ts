@@ -8,6 +8,7 @@ import type { Partition } from "./address.ts";
 import type { LoadStates, PartitionBatch } from "./batch.ts";
 import type { Behaviours } from "./behaviour.ts";
 import { createActorEngine } from "./engine.ts";
+import type { EngineEvent } from "./engine_events.ts";
 import {
   decodeBatches,
   decodeStates,
@@ -32,11 +33,16 @@ export async function runEngineChild(behaviours: Behaviours, clock: Clock): Prom
     partition = current;
     write(encodeFrame(FRAME.progress, { partition, handled }));
   };
-  const engine = createActorEngine({ behaviours, load, clock, onProgress });
+  const events: EngineEvent[] = [];
+  const onLifecycle = (event: EngineEvent) => void events.push(event);
+  const engine = createActorEngine({ behaviours, load, clock, onProgress, onLifecycle });
   const handle = async (batches: PartitionBatch[]) => {
     partition = -1;
+    events.length = 0;
     try {
-      write(encodeCommits(await engine.handle(batches)));
+      const commits = await engine.handle(batches);
+      if (events.length > 0) write(encodeFrame(FRAME.lifecycle, { events }));
+      write(encodeCommits(commits));
     } catch (fault) {
       write(encodeFrame(FRAME.failed, { message: messageOf(fault) }));
     }

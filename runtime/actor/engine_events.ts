@@ -1,4 +1,5 @@
 /** What engines tell of actors, for log, metrics and the refusal of ingress. */
+import type { Logger } from "../logger.ts";
 import type { Activation } from "./activation.ts";
 import type { Address, Partition } from "./address.ts";
 import type { DeadLetter } from "./batch.ts";
@@ -22,6 +23,8 @@ export type EngineEvent =
     readonly deadLetters: number;
     /** `deadLettersPerActorMax` is reached: its ingress is to be refused. */
     readonly isFull: boolean;
+    /** False: it was suspended before. */
+    readonly isNew: boolean;
   }
   | { readonly type: "resumed"; readonly partition: Partition; readonly address: Address };
 
@@ -41,8 +44,22 @@ export function emitEvents(
     if (traits.isSuspended) {
       const deadLetters = traits.suspendedLetters;
       const isFull = deadLetters >= deadLettersPerActorMax;
-      emit({ type: "suspended", partition, address, deadLetters, isFull });
+      const isNew = !activation.isAnnounced;
+      emit({ type: "suspended", partition, address, deadLetters, isFull, isNew });
     } else if (activation.isAnnounced) emit({ type: "resumed", partition, address });
     activation.isAnnounced = traits.isSuspended;
+  }
+}
+
+/** What an operator may have to act on. `hasChanged`: its messages are refused from now. */
+export function logEngineEvent(event: EngineEvent, hasChanged: boolean, logger: Logger): void {
+  const { type, address } = event;
+  if (type === "parked") {
+    const { reason, recordId } = event;
+    logger.warn("record parked", { address, reason, recordId });
+  } else if (type === "resumed") logger.info("actor resumed", { address });
+  else if (hasChanged || event.isNew) {
+    const { deadLetters, isFull } = event;
+    logger.warn("actor suspended", { address, deadLetters, isFull });
   }
 }

@@ -35,6 +35,8 @@ export const FRAME = {
   progress: 13,
   /** From the engine: `handle` failed as a whole, `{message}`. */
   failed: 14,
+  /** From the engine, before `commits`: `{events}` of actors, to be told once those are durable. */
+  lifecycle: 15,
 } as const;
 
 /** Bytes of one frame; a longer announcement is a broken peer. */

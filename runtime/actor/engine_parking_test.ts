@@ -167,6 +167,7 @@ Deno.test("parks within the window suspend the actor, also over a restart", asyn
     address: A,
     deadLetters: 2,
     isFull: false,
+    isNew: true,
   });
 });
 
@@ -209,11 +210,13 @@ Deno.test("dead letters of a suspended actor are counted up to the bound and bey
     address: A,
     deadLetters: 2,
     isFull: false,
+    isNew: true,
   });
   harness.restart();
   await harness.run([ok, ok]);
   const last = harness.events.at(-1)!;
   assert.ok(last.type === "suspended" && last.isFull && last.deadLetters === 4);
+  assert.equal(last.isNew, false);
 });
 
 Deno.test("an older state is upgraded, one version ahead is read, further ahead is parked", async () => {

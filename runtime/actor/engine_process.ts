@@ -8,6 +8,7 @@ import { LIMITS } from "../limits.ts";
 import type { Logger } from "../logger.ts";
 import type { Partition } from "./address.ts";
 import type { Engine, LoadStates, PartitionBatch, PartitionCommit } from "./batch.ts";
+import type { EngineEvent } from "./engine_events.ts";
 import {
   decodeCommits,
   encodeBatches,
@@ -49,6 +50,8 @@ export interface EngineProcess extends Engine, AsyncDisposable {
   readonly pid: number;
   /** Resolves when the process has ended, with what ended it. */
   readonly ended: Promise<string>;
+  /** What the last `handle` told of actors, once: for after its commits are durable. */
+  takeEvents(): readonly EngineEvent[];
   kill(): void;
 }
 
@@ -88,6 +91,7 @@ class PipedEngine implements EngineProcess {
   readonly #child: Deno.ChildProcess;
   readonly #input: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
   #inHand: InHand | undefined;
+  #events: readonly EngineEvent[] = [];
   #suspect: { partition: Partition; handled: number } | undefined;
   /** Looks of the watch since the last sign of life. */
   #silentLooks = 0;
@@ -128,10 +132,17 @@ class PipedEngine implements EngineProcess {
     if (this.#end !== undefined) return Promise.reject(new EngineDiedError(this.#end, false));
     this.#silentLooks = 0;
     this.#suspect = undefined;
+    this.#events = [];
     return new Promise((resolve, reject) => {
       this.#inHand = { resolve, reject };
       this.#send(encodeBatches(batches));
     });
+  }
+
+  takeEvents(): readonly EngineEvent[] {
+    const events = this.#events;
+    this.#events = [];
+    return events;
   }
 
   forget(partitions: readonly Partition[]): void {
@@ -200,6 +211,9 @@ class PipedEngine implements EngineProcess {
         this.#silentLooks = 0;
         return this.#send(encodeStates(states));
       }
+      case FRAME.lifecycle:
+        this.#events = (frame.head as { events: EngineEvent[] }).events;
+        return;
       case FRAME.commits: {
         const inHand = this.#inHand;
         this.#inHand = undefined;

@@ -20,6 +20,7 @@ import type {
   Reminder,
   TransientEffect,
 } from "./batch.ts";
+import type { EngineEvent } from "./engine_events.ts";
 import { EngineDiedError } from "./engine_process.ts";
 import { Quarantine } from "./quarantine.ts";
 
@@ -29,6 +30,8 @@ export type LaneId = "engine" | "quarantine";
 export interface RunningEngine extends Engine, AsyncDisposable {
   readonly pid?: number;
   readonly ended: Promise<string>;
+  /** What the last `handle` told of actors, once; absent: it tells nothing. */
+  takeEvents?(): readonly EngineEvent[];
   kill(): void;
 }
 
@@ -49,6 +52,8 @@ export interface RunnerOptions {
   /** A commit stored activities. */
   readonly onActivities?: () => void;
   readonly onEvent?: (event: RunnerEvent) => void;
+  /** What happened to actors, in commits that are durable. */
+  readonly onLifecycle?: (events: readonly EngineEvent[]) => void;
 }
 
 export interface LaneStatus {
@@ -63,7 +68,7 @@ export interface LaneStatus {
 const ROUND_BYTES_MAX = 4 * 1024 * 1024;
 /** Least time from one round to the next, unless there is much to do. Adds to no first message. */
 const ROUND_MS = 10;
-const REMINDERS_MAX = 1_000;
+export const REMINDERS_MAX = 1_000;
 const BACKOFF_MS_MAX = 2_000;
 
 /** One engine and its restarts. */
@@ -266,6 +271,7 @@ export class EngineRunner implements AsyncDisposable {
 
   /** Commits and lets the effects of what was committed out. */
   async #commit(engine: RunningEngine, commits: readonly PartitionCommit[]): Promise<boolean> {
+    const events = engine.takeEvents?.() ?? [];
     const outcomes = await this.#options.log.commit(this.#token, commits);
     const refused: Partition[] = [];
     let hasActivities = false;
@@ -283,6 +289,8 @@ export class EngineRunner implements AsyncDisposable {
       this.#passed(commit);
     }
     if (hasActivities) this.#options.onActivities?.();
+    const durable = events.filter(({ partition }) => !refused.includes(partition));
+    if (durable.length > 0) this.#options.onLifecycle?.(durable);
     if (refused.length === 0) return true;
     engine.forget(refused);
     await waitMs(this.#options.clock, 50); // The store said no: it is full, failing or not ours.

@@ -4,6 +4,7 @@
  */
 import type { LaneId, LaneStatus, RunnerEvent } from "../actor/runner.ts";
 import type { Address } from "../actor/address.ts";
+import type { EngineEvent } from "../actor/engine_events.ts";
 import type { TransientEffect } from "../actor/batch.ts";
 import { UnavailableError } from "../errors.ts";
 import type { LogMethod, LogWorkerEvent, LogWorkerStart } from "./log_worker.ts";
@@ -20,6 +21,8 @@ export interface LogClientListeners {
   readonly onEffects: (effects: readonly TransientEffect[]) => void;
   readonly onActivities: () => void;
   readonly onRunner: (event: RunnerEvent) => void;
+  /** Of durable commits. */
+  readonly onLifecycle: (events: readonly EngineEvent[]) => void;
 }
 
 export interface StartedLog {
@@ -138,6 +141,7 @@ export class LogClient {
     if (event.type === "effects") this.#listeners.onEffects(event.effects);
     else if (event.type === "activities") this.#listeners.onActivities();
     else if (event.type === "runner") this.#listeners.onRunner(event.event);
+    else if (event.type === "lifecycle") this.#listeners.onLifecycle(event.events);
     else if (event.type === "answer" || event.type === "fault") {
       const call = this.#calls.get(event.id);
       this.#calls.delete(event.id);

@@ -8,6 +8,7 @@ import { EngineRunner } from "../actor/runner.ts";
 import { startEngineProcess } from "../actor/engine_process.ts";
 import { PARTITIONS } from "../actor/address.ts";
 import type { Address, Partition } from "../actor/address.ts";
+import type { EngineEvent } from "../actor/engine_events.ts";
 import type { TransientEffect } from "../actor/batch.ts";
 import { type Clock, systemClock, waitMs } from "../clock.ts";
 import { messageOf } from "../errors.ts";
@@ -51,7 +52,8 @@ export type LogWorkerEvent =
   | { readonly type: "fault"; readonly id: number; readonly message: string }
   | { readonly type: "effects"; readonly effects: readonly TransientEffect[] }
   | { readonly type: "activities" }
-  | { readonly type: "runner"; readonly event: RunnerEvent };
+  | { readonly type: "runner"; readonly event: RunnerEvent }
+  | { readonly type: "lifecycle"; readonly events: readonly EngineEvent[] };
 
 /** What the main thread may ask for. */
 function methodsOf(log: PartitionLog, runner: EngineRunner) {
@@ -142,6 +144,7 @@ async function run(
     onEffects: (effects) => post({ type: "effects", effects }),
     onActivities: () => post({ type: "activities" }),
     onEvent: (event) => post({ type: "runner", event }),
+    onLifecycle: (events) => post({ type: "lifecycle", events }),
   });
   runner.done.catch((fault) => post({ type: "failed", message: messageOf(fault) }));
   const token = await runner.acquired;

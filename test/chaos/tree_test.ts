@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import mqtt from "mqtt";
 import { systemClock } from "../../runtime/clock.ts";
+import { isAlive } from "../support/process_tree.ts";
 import { startRoost, type TestRoost } from "../support/roost.ts";
 import type { RoostApi, TreeView } from "../support/roost_api.ts";
 import { waitFor } from "../support/wait.ts";
@@ -12,6 +13,9 @@ import { assertExactlyOnce, untilHandled } from "./verify.ts";
 
 const DEVICE = { product: "pump", device: "p-1", secret: "a-secret-of-p-1" };
 const BACK_MS = 20_000;
+const LOG_KILLS = 5;
+/** Of pools and connections. Less than what one thread left behind by each kill would add up to. */
+const SPARE = 3;
 
 /** What is started again when a child of this supervisor ends, besides the child itself. */
 const STRATEGIES: Readonly<Record<string, "one_for_one" | "rest_for_one">> = {
@@ -44,6 +48,43 @@ Deno.test("every child of the live tree comes back, with the siblings that its s
     startedMs,
   );
 });
+
+Deno.test("a killed log takes its engine process along and leaves nothing behind", async () => {
+  await using roost = await startRoost();
+  const api = await roost.api();
+  await api.createProduct({ key: DEVICE.product });
+  await api.createDevice(DEVICE.product, DEVICE.device, { secret: DEVICE.secret });
+  const publisher = new Publisher(roost);
+  let first: { threads: number; files: number } | undefined;
+  for (let kills = 0; kills <= LOG_KILLS; kills++) {
+    await publisher.publish(3);
+    await settled(api);
+    const engines = await waitFor(() => {
+      const found = roost.tree().filter((pid) => pid !== roost.pid);
+      return found.length === 1 ? found : undefined;
+    }, { what: "one engine process", withinMs: BACK_MS, actual: () => roost.tree() });
+    const { threads, files } = holdingsOf(roost.pid);
+    first ??= { threads, files };
+    assert.ok(
+      threads <= first.threads + SPARE && files <= first.files + SPARE,
+      `after ${kills} kills ${threads} threads, ${files} files; first ${JSON.stringify(first)}`,
+    );
+    if (kills === LOG_KILLS) break;
+    await api.killChild("storage/log");
+    await waitFor(() => engines.every((pid) => !isAlive(pid)), {
+      what: "the engine of the killed log to end",
+      withinMs: BACK_MS,
+    });
+  }
+  await publisher.stop();
+  await untilHandled(api);
+});
+
+/** Threads and open files of a process. */
+function holdingsOf(pid: number): { threads: number; files: number } {
+  const count = (folder: string) => [...Deno.readDirSync(`/proc/${pid}/${folder}`)].length;
+  return { threads: count("task"), files: count("fd") };
+}
 
 /** Kills a child and checks who was started again. */
 async function killOne(api: RoostApi, path: string): Promise<void> {
@@ -142,15 +183,20 @@ class Publisher {
   }
 }
 
-function within(client: mqtt.MqttClient, sequence: number): Promise<void> {
+async function within(client: mqtt.MqttClient, sequence: number): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   if (!client.connected) reject(new Error("closed before")); // It would wait for a reconnect.
-  client.once("close", () => reject(new Error("closed")));
-  client.on("error", reject);
+  const onClose = () => reject(new Error("closed"));
+  client.once("close", onClose);
+  client.once("error", reject);
   client.publishAsync(
     `v1/${DEVICE.product}/${DEVICE.device}/properties`,
     JSON.stringify({ seq: sequence }),
     { qos: 1 },
   ).then(() => resolve(), reject);
-  return promise;
+  try {
+    await promise;
+  } finally {
+    client.off("close", onClose).off("error", reject);
+  }
 }

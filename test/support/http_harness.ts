@@ -79,6 +79,8 @@ export class HttpHarness implements AsyncDisposable {
   readonly ingress: ActorIngress;
   readonly presence = new Map<string, PresenceRow>();
   readonly refused: Record<string, number> = {};
+  /** Addresses of actors that are full of dead letters. */
+  readonly suspended = new Set<string>();
   readonly logged: string[] = [];
   readonly letters: StoredDeadLetter[] = [];
   readonly killed: string[] = [];
@@ -141,6 +143,7 @@ export class HttpHarness implements AsyncDisposable {
         ),
       cluster: this.#cluster(),
       health: { notReady: () => this.notReady, metrics: () => "roost_accepted_total 1\n" },
+      suspended: this.suspended,
       countRefused: (reason) => this.refused[reason] = (this.refused[reason] ?? 0) + 1,
       ...overrides,
     };

@@ -70,6 +70,8 @@ export interface FixtureOptions {
   /** Of an earlier gateway, for restarts. */
   readonly ingress?: FakeIngress;
   readonly readRow?: (key: string) => Promise<Uint8Array | undefined>;
+  /** Addresses of actors that are full of dead letters. */
+  readonly suspended?: ReadonlySet<string>;
 }
 
 export async function startMqttFixture(options: FixtureOptions = {}): Promise<MqttFixture> {
@@ -96,6 +98,7 @@ export async function startMqttFixture(options: FixtureOptions = {}): Promise<Mq
       isText: true,
     }),
     refuse: (reason) => refusals.push(reason),
+    suspended: options.suspended ?? new Set(),
     incarnation: "i1",
     nextEpoch: () => ++epoch,
   });

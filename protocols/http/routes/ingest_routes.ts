@@ -50,6 +50,7 @@ const PROBLEMS = [
   "device-disabled",
   "not-found",
   "body-timeout",
+  "suspended",
   "too-large",
   "not-acknowledged",
 ] as const;

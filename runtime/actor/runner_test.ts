@@ -1,0 +1,179 @@
+import assert from "node:assert/strict";
+import type { PartitionLog, Pending, Segment } from "../log/partition_log.ts";
+import { packRecord } from "../log/record.ts";
+import { createLogger } from "../logger.ts";
+import { systemClock } from "../clock.ts";
+import type { PartitionBatch, PartitionCommit, Reminder } from "./batch.ts";
+import type { EngineEvent } from "./engine_events.ts";
+import { EngineRunner, readBatch, REMINDERS_MAX, type RunningEngine } from "./runner.ts";
+
+const BODY = new TextEncoder().encode('{"type":"x"}');
+
+function segment(firstOffset: number, count: number, acceptedAtMs: number): Segment {
+  const record = packRecord({ to: "a/1", budget: 1 }, BODY);
+  const bytes = new Uint8Array(record.length * count);
+  for (let i = 0; i < count; i++) bytes.set(record, i * record.length);
+  return { partition: 0, class: "ingress", epoch: 1, firstOffset, count, acceptedAtMs, bytes };
+}
+
+/** `count` reminders, the n-th due at `n + 1`. */
+function reminders(count: number): Reminder[] {
+  return Array.from({ length: count }, (_, i) => (
+    { to: "a/1", name: `r${i}`, dueAtMs: i + 1, budget: 1, body: BODY }
+  ));
+}
+
+/** As much of a log as `readBatch` asks. */
+function logOf(segments: readonly Segment[], due: readonly Reminder[], cursor = 0): PartitionLog {
+  const last = segments.at(-1);
+  const nextCursor = last === undefined ? cursor : last.firstOffset + last.count;
+  const pending: Pending = { cursor, segments, isEndOfLog: true, nextCursor };
+  const log: Partial<PartitionLog> = {
+    cursor: () => cursor,
+    pending: () => Promise.resolve(pending),
+    dueReminders: (_partition, untilMs, limit) =>
+      Promise.resolve(due.filter(({ dueAtMs }) => dueAtMs <= untilMs).slice(0, limit)),
+  };
+  return log as PartitionLog;
+}
+
+async function read(log: PartitionLog, nowMs: number): Promise<PartitionBatch> {
+  const batch = await readBatch(log, 0, nowMs, 1_024);
+  assert.ok(batch !== undefined);
+  return batch;
+}
+
+Deno.test("a batch has all that is pending and the reminders due by the end of the log", async () => {
+  const batch = await read(logOf([segment(5, 2, 10), segment(7, 1, 50)], reminders(20), 5), 15);
+  assert.equal(batch.nextCursor, 8);
+  assert.equal(batch.endOfLogAtMs, 50, "the log's own time, not a clock behind it");
+  assert.equal(batch.reminders.length, 20);
+});
+
+Deno.test("records behind the last reminder that was read wait for the next batch", async () => {
+  const lastMs = REMINDERS_MAX;
+  const early = segment(5, 2, 10);
+  const late = segment(7, 3, lastMs + 1);
+  const due = reminders(REMINDERS_MAX + 7);
+  const batch = await read(logOf([early, late], due, 5), lastMs + 100);
+  assert.equal(batch.reminders.length, REMINDERS_MAX);
+  assert.deepEqual(batch.segments, [early]);
+  assert.equal(batch.nextCursor, 7);
+  assert.equal(batch.endOfLogAtMs, lastMs);
+  // The next batch, as a commit of this one leaves the log.
+  const rest = await read(logOf([late], due.slice(REMINDERS_MAX), 7), lastMs + 100);
+  assert.deepEqual(rest.segments, [late]);
+  assert.equal(rest.reminders.length, 7);
+  assert.equal(rest.nextCursor, 10);
+});
+
+Deno.test("a record of the last reminder's own time waits: more of that time may be due", async () => {
+  const due = [...reminders(REMINDERS_MAX), ...reminders(REMINDERS_MAX).slice(-1)];
+  const batch = await read(logOf([segment(5, 1, REMINDERS_MAX)], due, 5), REMINDERS_MAX);
+  assert.deepEqual(batch.segments, []);
+  assert.equal(batch.nextCursor, 5, "nothing is skipped");
+  assert.equal(batch.endOfLogAtMs, REMINDERS_MAX, "reminders alone still fire");
+});
+
+Deno.test("one reminder less than the bound cuts nothing", async () => {
+  const late = segment(5, 1, 5_000);
+  const batch = await read(logOf([late], reminders(REMINDERS_MAX - 1), 5), 5_000);
+  assert.deepEqual(batch.segments, [late]);
+  assert.equal(batch.endOfLogAtMs, 5_000);
+});
+
+Deno.test("events of actors are told when their commit is durable, and not of a refused one", async () => {
+  const told: EngineEvent[][] = [];
+  const durable = Promise.withResolvers<void>();
+  const committing = Promise.withResolvers<void>();
+  const done = Promise.withResolvers<void>();
+  const engine = new ScriptedEngine();
+  let hasWork = true;
+  const log: Partial<PartitionLog> = {
+    acquire: () => Promise.resolve(1),
+    attempts: () => [],
+    onAppended: () => () => {},
+    nextDueMs: () => undefined,
+    ready: () => hasWork ? [0, 1] : [],
+    cursor: () => 0,
+    pending: (partition) =>
+      Promise.resolve({
+        segments: [{ ...segment(0, 1, 1), partition }],
+        cursor: 0,
+        isEndOfLog: true,
+        nextCursor: 1,
+      }),
+    dueReminders: () => Promise.resolve([]),
+    async commit() {
+      hasWork = false;
+      committing.resolve();
+      await durable.promise;
+      return [{ ok: true, isRepeat: false }, { ok: false, code: "store_failed", detail: "disk" }];
+    },
+  };
+  await using _runner = new EngineRunner({
+    log: log as PartitionLog,
+    partitions: [0, 1],
+    startEngine: () => Promise.resolve(engine),
+    clock: systemClock,
+    logger: createLogger({ level: "error", write: () => {}, nowMs: () => 0, isText: true }),
+    onEffects: () => {},
+    onLifecycle: (events) => {
+      told.push([...events]);
+      done.resolve();
+    },
+  });
+  await committing.promise;
+  assert.deepEqual(told, [], "not while the commit is under way");
+  durable.resolve();
+  await done.promise;
+  assert.deepEqual(told, [[eventOf(0)]]);
+  assert.deepEqual(await engine.forgotten.promise, [1]);
+});
+
+function eventOf(partition: number): EngineEvent {
+  return { type: "resumed", partition, address: `a/${partition}` };
+}
+
+/** Handles everything with an event for each partition. */
+class ScriptedEngine implements RunningEngine {
+  readonly forgotten = Promise.withResolvers<readonly number[]>();
+  readonly #end = Promise.withResolvers<string>();
+  readonly ended = this.#end.promise;
+  #events: EngineEvent[] = [];
+
+  handle(batches: readonly PartitionBatch[]): Promise<PartitionCommit[]> {
+    this.#events = batches.map(({ partition }) => eventOf(partition));
+    return Promise.resolve(batches.map((batch) => ({
+      partition: batch.partition,
+      fromCursor: batch.cursor,
+      toCursor: batch.nextCursor,
+      states: [],
+      sends: [],
+      records: [],
+      reminders: [],
+      deadLetters: [],
+      activities: [],
+      processed: 1,
+      effects: [],
+      isPartial: false,
+    })));
+  }
+
+  takeEvents(): readonly EngineEvent[] {
+    return this.#events.splice(0);
+  }
+
+  forget(partitions: readonly number[]): void {
+    this.forgotten.resolve(partitions);
+  }
+
+  kill(): void {
+    this.#end.resolve("killed");
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#end.resolve("disposed");
+    return Promise.resolve();
+  }
+}
