@@ -91,8 +91,9 @@ async function killOne(api: RoostApi, path: string): Promise<void> {
   const before = startsOf(await settled(api));
   await api.killChild(path);
   await waitFor(async () => {
-    const now = startsOf(await api.tree() as TreeView);
-    return now.get(path) !== undefined && now.get(path) !== before.get(path);
+    const tree = await treeIfUp(api);
+    const now = tree === undefined ? undefined : startsOf(tree).get(path);
+    return now !== undefined && now !== before.get(path);
   }, { what: `${path} to be started again`, withinMs: BACK_MS });
   const after = startsOf(await settled(api));
   const parent = path.slice(0, Math.max(0, path.lastIndexOf("/")));
@@ -110,11 +111,22 @@ async function killOne(api: RoostApi, path: string): Promise<void> {
   }
 }
 
+/** Undefined while nobody listens: the HTTP gateway is among those that are started again. */
+async function treeIfUp(api: RoostApi): Promise<TreeView | undefined> {
+  try {
+    return await api.tree();
+  } catch (fault) {
+    if (fault instanceof TypeError) return undefined; // How fetch says that it found no server.
+    throw fault;
+  }
+}
+
 /** The tree when all of it runs; `sweep` ends by itself. */
 async function settled(api: RoostApi): Promise<TreeView> {
   let tree: TreeView | undefined;
   return await waitFor(async () => {
-    tree = await api.tree() as TreeView;
+    tree = await treeIfUp(api);
+    if (tree === undefined) return undefined;
     const all = pathsOf(tree, "");
     const isWhole = all.includes("storage/log/engine") && all.includes("gateways/http");
     return isWhole && isRunning(tree) ? tree : undefined;
