@@ -13,7 +13,7 @@ import { assertBalanced, untilHandled } from "./verify.ts";
 
 const PRODUCT = "pump";
 /** Two deaths of the main engine, then bisection in the quarantine lane: some seconds each. */
-const PARKED_MS = 90_000;
+const PARKED_MS = 240_000;
 const BAD = "bad";
 /** One device in the partition of the bad one, some elsewhere. */
 const NEIGHBOUR = neighbourOf(BAD);
