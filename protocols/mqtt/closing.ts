@@ -100,7 +100,6 @@ export function leave(
 
 export function stopHolding(state: GatewayState, connection: Connection): void {
   connection.isHolding = false;
-  connection.heldAppend = 0;
   state.figures.holding--;
 }
 

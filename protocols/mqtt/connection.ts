@@ -56,8 +56,6 @@ export class Connection {
   /** Whole packets that wait until the log has room, in order. */
   readonly held: ByteQueue;
   isHolding = false;
-  /** Append of the message at the head of `held`, if only its session row still waits for room. */
-  heldAppend = 0;
   /** Set of `PAUSE` reasons; 0: the socket is read. */
   paused = 0;
   /** Monotonic milliseconds of the last bytes from the peer. */

@@ -9,7 +9,7 @@ import type { Logger } from "../../runtime/logger.ts";
 import type { DeviceDirectory } from "../../actors/device/directory.ts";
 import { deviceAddress, type DeviceMessage } from "../../actors/device/messages.ts";
 import type { ByteBudget } from "./byte_queue.ts";
-import type { Connection } from "./connection.ts";
+import type { Connection, Identity } from "./connection.ts";
 import type { MqttFigures } from "./figures.ts";
 import type { LoginThrottle } from "./login_throttle.ts";
 import type { OwedWrites } from "./owed_writes.ts";
@@ -19,7 +19,7 @@ import { encodeSession, type Session, sessionKey } from "./session.ts";
 export interface MqttPorts {
   readonly ingress: Ingress;
   readonly directory: DeviceDirectory;
-  /** A durable row that was written by `Ingress.offerRow`. */
+  /** A durable row that was written through the ingress. */
   readonly readRow: (key: string) => Promise<Uint8Array | undefined>;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -76,15 +76,21 @@ export function offer(
   return state.ingress.offer(target, parts);
 }
 
-/** Offers the row of a lasting session; undefined if there is no room. */
+/**
+ * Offers the row of a lasting session; undefined if there is no room.
+ * @param parts A message of the device, to be durable in the same step as the row.
+ */
 export function offerSession(
   state: GatewayState,
-  product: string,
-  device: string,
+  { product, device, target }: Identity,
   session: Session,
+  parts?: readonly Uint8Array[],
 ): number | undefined {
   if (state.owed.length > 0 && !state.owed.flush()) return undefined;
-  const append = state.ingress.offerRow(sessionKey(product, device), encodeSession(session));
+  const row = { key: sessionKey(product, device), value: encodeSession(session) };
+  const append = parts === undefined
+    ? state.ingress.offerRow(row.key, row.value)
+    : state.ingress.offerWithRow(target, parts, row);
   if (append === undefined) return undefined;
   session.rowAppend = append;
   session.hasRow = true;

@@ -87,8 +87,7 @@ function store(
   const before = session.subscriptions;
   session.subscriptions = next;
   if (!session.isLasting) return 0;
-  const { product, device } = connection.identity!;
-  const append = offerSession(state, product, device, session);
+  const append = offerSession(state, connection.identity!, session);
   if (append === undefined) session.subscriptions = before;
   return append;
 }

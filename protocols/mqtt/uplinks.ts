@@ -153,35 +153,29 @@ function accept(
   connection: Connection,
   parts: readonly Uint8Array[],
 ): boolean {
-  let append: number | undefined = connection.heldAppend;
-  if (append === 0) append = offer(state, connection.identity!.target, parts);
+  const append = frame.qos === 2
+    ? offerOnce(state, connection, parts)
+    : offer(state, connection.identity!.target, parts);
   if (append === undefined) return false;
-  if (frame.qos === 2) {
-    const row = rememberId(state, connection, append);
-    if (row === undefined) return false;
-    append = row;
-  }
-  connection.heldAppend = 0;
   state.figures.offered++;
   acknowledge(state, connection, append, REASON.ok, frame.payloadEnd - frame.payloadStart);
   return true;
 }
 
-/** Keeps a QoS 2 id until its PUBREL. Undefined if its row finds no room: the message is in. */
-function rememberId(
+/** Offers a QoS 2 message with its id, which is kept until its PUBREL, as one. */
+function offerOnce(
   state: GatewayState,
   connection: Connection,
-  append: number,
+  parts: readonly Uint8Array[],
 ): number | undefined {
+  const identity = connection.identity!;
   const session = connection.session!;
   session.qos2.add(frame.packetId);
-  if (!session.isLasting) return append;
-  const { product, device } = connection.identity!;
-  const row = offerSession(state, product, device, session);
-  if (row !== undefined) return Math.max(row, append);
-  session.qos2.delete(frame.packetId);
-  connection.heldAppend = append;
-  return undefined;
+  const append = session.isLasting
+    ? offerSession(state, identity, session, parts)
+    : offer(state, identity.target, parts);
+  if (append === undefined) session.qos2.delete(frame.packetId);
+  return append;
 }
 
 /** A QoS 2 message that is in already: its PUBREC again, once the first would have been sent. */
@@ -224,9 +218,8 @@ function refuse(
   return true;
 }
 
-/** A message whose session row still waits is in already: it is not refused. */
-function isSuspended({ suspended }: GatewayState, { identity, heldAppend }: Connection): boolean {
-  if (suspended.size === 0 || heldAppend !== 0) return false;
+function isSuspended({ suspended }: GatewayState, { identity }: Connection): boolean {
+  if (suspended.size === 0) return false;
   return suspended.has(deviceAddress(identity!.product, identity!.device));
 }
 
@@ -314,8 +307,7 @@ export function release(state: GatewayState, connection: Connection, packetId: n
   const isKnown = session.qos2.delete(packetId);
   let append: number | undefined = 0;
   if (isKnown && session.isLasting) {
-    const { product, device } = connection.identity!;
-    append = offerSession(state, product, device, session);
+    append = offerSession(state, connection.identity!, session);
     if (append === undefined) {
       session.qos2.add(packetId);
       return false;

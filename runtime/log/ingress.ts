@@ -30,6 +30,12 @@ export interface Ingress {
   offer(target: IngressTarget, parts: readonly Uint8Array[]): number | undefined;
   /** Writes a row with the open append (absent value deletes). Same return. */
   offerRow(key: string, value: Uint8Array | undefined): number | undefined;
+  /** Both or neither: a message and a row that no crash may part. One append has them. Same return. */
+  offerWithRow(
+    target: IngressTarget,
+    parts: readonly Uint8Array[],
+    row: GatewayRow,
+  ): number | undefined;
   /** Called with the highest append number that is durable, in order, in one synchronous burst. */
   onSettled(listener: (appendNumber: number) => void): () => void;
   /** Called when there is room again after `offer` returned undefined. */
@@ -64,6 +70,8 @@ export interface IngressOptions {
 const ASKS_MAX = 10_000;
 /** First wait after a lost append; the log may be restarting. */
 const RETRY_MS = 50;
+/** What a row costs beside its key and value, roughly. */
+const ROW_BYTES = 32;
 const ENCODER = new TextEncoder();
 
 interface Sealed {
@@ -124,17 +132,29 @@ export class GroupIngress implements Ingress {
   }
 
   offer(target: IngressTarget, parts: readonly Uint8Array[]): number | undefined {
-    let length = target.head.length;
-    for (let i = 0; i < parts.length; i++) length += parts[i]!.length;
+    const length = lengthOf(target, parts);
     if (!this.#admit(length)) return undefined;
     this.#lanes[target.partition]!.write(target.head, parts, length);
     return this.#openNumber;
   }
 
   offerRow(key: string, value: Uint8Array | undefined): number | undefined {
-    const length = key.length + (value?.length ?? 0) + 32;
-    if (!this.#admit(length)) return undefined;
-    this.#rows.push(value === undefined ? { key } : { key, value });
+    const row = value === undefined ? { key } : { key, value };
+    if (!this.#admit(rowLength(row))) return undefined;
+    this.#rows.push(row);
+    return this.#openNumber;
+  }
+
+  offerWithRow(
+    target: IngressTarget,
+    parts: readonly Uint8Array[],
+    row: GatewayRow,
+  ): number | undefined {
+    const length = lengthOf(target, parts);
+    // Admitted as one: only `#admit` closes an append.
+    if (!this.#admit(length + rowLength(row))) return undefined;
+    this.#lanes[target.partition]!.write(target.head, parts, length);
+    this.#rows.push(row);
     return this.#openNumber;
   }
 
@@ -304,4 +324,14 @@ export class GroupIngress implements Ingress {
       this.#flush();
     });
   }
+}
+
+function lengthOf(target: IngressTarget, parts: readonly Uint8Array[]): number {
+  let length = target.head.length;
+  for (let i = 0; i < parts.length; i++) length += parts[i]!.length;
+  return length;
+}
+
+function rowLength({ key, value }: GatewayRow): number {
+  return key.length + (value?.length ?? 0) + ROW_BYTES;
 }

@@ -128,6 +128,43 @@ Deno.test("at the bound an offer is given back, and room is announced", async ()
   assert.notEqual(ingress.offer(targetOf("p/a"), [BODY]), undefined);
 });
 
+Deno.test("a message and its row share an append, wherever the one before is full", async () => {
+  const value = new Uint8Array(1_000);
+  const body = new TextEncoder().encode(`{"x":"${"x".repeat(1_000)}"}`);
+  for (const spare of [0, 500, 1_500, 2_500]) {
+    const { ingress, appends, turn } = createBench();
+    const filling = LIMITS.appendBytesMax - spare;
+    for (let bytes = 0; bytes < filling;) {
+      const length = Math.min(LIMITS.payloadBytesMax, filling - bytes);
+      const { head } = targetOf("p/a");
+      ingress.offer(targetOf("p/a"), [new Uint8Array(Math.max(0, length - head.length))]);
+      bytes += Math.max(length, head.length);
+    }
+    const number = ingress.offerWithRow(targetOf("p/b"), [body], { key: "mqtt/p/b", value });
+    await turn();
+    appends[0]!.answer(OK);
+    await turn();
+    await turn();
+    const carrier = appends.find(({ append }) => append.sequence === number)!.append;
+    const { partition } = targetOf("p/b");
+    assert.deepEqual(carrier.rows, [{ key: "mqtt/p/b", value }]);
+    const bodies = carrier.segments.filter((segment) => segment.partition === partition)
+      .flatMap((segment) => [
+        ...recordsOf({ ...segment, class: "ingress", epoch: 1, firstOffset: 0, acceptedAtMs: 0 }),
+      ]).map((record) => record.body.length);
+    assert.ok(bodies.includes(body.length), `${spare} B were left: ${bodies}`);
+    assert.equal(appends.filter(({ append }) => append.rows.length > 0).length, 1);
+  }
+});
+
+Deno.test("a message and its row are refused together", () => {
+  const { ingress } = createBench(200);
+  const row = { key: "mqtt/p/a", value: new Uint8Array(160) };
+  assert.equal(ingress.offerWithRow(targetOf("p/a"), [BODY], row), undefined);
+  assert.equal(ingress.unacknowledgedBytes, 0);
+  assert.equal(ingress.offerWithRow(targetOf("p/a"), [BODY], { key: "mqtt/p/a" }), 1);
+});
+
 Deno.test("a question is answered once, times out, or is refused at the bound", async () => {
   const { ingress, appends, turn, ring } = createBench(200);
   const asked = ingress.ask("device/p/a", { type: "desire" }, { timeoutMs: 10 });

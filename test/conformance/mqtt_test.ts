@@ -240,6 +240,29 @@ Deno.test("a QoS 2 message is taken once, also over a restart of the gateway", a
   }
 });
 
+Deno.test("a crash between any two appends neither repeats nor loses a QoS 2 message", async () => {
+  for (let crashAt = 0, last = 1; crashAt <= last; crashAt++) {
+    await using before = await startMqttFixture({ isAutomatic: false });
+    before.ingress.isSealingEach = true;
+    using peer = await RawMqtt.open(before.gateway.port);
+    await peer.login("d1", { clean: false });
+    const messages = [5, 6].map((id) => peer.publish(PROPERTIES, `{"a":${id}}`, 2, id));
+    peer.sendBytes(Buffer.concat(messages));
+    await peer.roundTrip();
+    last = before.ingress.messages.at(-1)!.append;
+
+    await using after = await startMqttFixture({ ingress: before.ingress.crashedAt(crashAt) });
+    using again = await RawMqtt.open(after.gateway.port);
+    await again.login("d1", { clean: false });
+    again.sendBytes(Buffer.concat(messages));
+    for (const id of [5, 6]) assert.equal((await again.next("pubrec")).messageId, id);
+    for (const id of [5, 6]) again.send({ cmd: "pubrel", messageId: id });
+    for (const id of [5, 6]) assert.equal((await again.next("pubcomp")).messageId, id);
+    const seen = after.ingress.bodies("properties").map(({ samples }) => samples[0].values.a);
+    assert.deepEqual(seen, [5, 6], `crash at append ${crashAt}`);
+  }
+});
+
 Deno.test("a PUBCOMP waits until the freed id is durable", async () => {
   await using fixture = await startMqttFixture({ isAutomatic: false });
   using peer = await RawMqtt.open(fixture.gateway.port);

@@ -21,8 +21,8 @@ export class FakeIngress implements Ingress {
   readonly rows = new Map<string, Uint8Array>();
   /** False: every offer is refused for lack of room. */
   hasRoom = true;
-  /** False: rows alone are refused, as at the bound after a small message. */
-  hasRoomForRows = true;
+  /** Every offer gets an append of its own: what is not one offer can be parted by a crash. */
+  isSealingEach = false;
   /** Settles each append by itself, in a later microtask. */
   isAutomatic: boolean;
   /** How many offers were refused. */
@@ -38,21 +38,24 @@ export class FakeIngress implements Ingress {
 
   offer(target: IngressTarget, parts: readonly Uint8Array[]): number | undefined {
     if (!this.#admit()) return undefined;
-    const length = parts.reduce((sum, part) => sum + part.length, target.head.length);
-    const packed = new Uint8Array(length);
-    const end = writeRecord(packed, 0, target.head, parts);
-    const body = JSON.parse(new TextDecoder().decode(bodyAt(packed, 0, recordEnd(packed, 0))));
-    this.messages.push({ append: this.#open, to: addressAt(packed, 0), body });
-    this.unacknowledgedBytes += end;
+    this.#take(target, parts);
     return this.#admitted();
   }
 
   offerRow(key: string, value: Uint8Array | undefined): number | undefined {
-    if (!this.hasRoomForRows || !this.#admit()) return undefined;
-    this.#pendingRows.push({
-      append: this.#open,
-      row: value === undefined ? { key } : { key, value },
-    });
+    if (!this.#admit()) return undefined;
+    this.#takeRow(value === undefined ? { key } : { key, value });
+    return this.#admitted();
+  }
+
+  offerWithRow(
+    target: IngressTarget,
+    parts: readonly Uint8Array[],
+    row: GatewayRow,
+  ): number | undefined {
+    if (!this.#admit()) return undefined;
+    this.#take(target, parts);
+    this.#takeRow(row);
     return this.#admitted();
   }
 
@@ -89,6 +92,17 @@ export class FakeIngress implements Ingress {
     for (const listener of this.#settledListeners) listener(append);
   }
 
+  /** What a process finds that starts after a crash: whatever was durable with `append`. */
+  crashedAt(append: number): FakeIngress {
+    const found = new FakeIngress({ isAutomatic: true });
+    found.messages.push(...this.messages.filter((message) => message.append <= append));
+    for (const { append: carrier, row } of this.#pendingRows) {
+      if (carrier <= append) found.#takeRow(row);
+    }
+    found.settle();
+    return found;
+  }
+
   /** There is room again. */
   makeRoom(): void {
     this.hasRoom = true;
@@ -105,13 +119,26 @@ export class FakeIngress implements Ingress {
     return this.messages.filter(({ body }) => body.type === type).map(({ body }) => body);
   }
 
+  #take(target: IngressTarget, parts: readonly Uint8Array[]): void {
+    const length = parts.reduce((sum, part) => sum + part.length, target.head.length);
+    const packed = new Uint8Array(length);
+    const end = writeRecord(packed, 0, target.head, parts);
+    const body = JSON.parse(new TextDecoder().decode(bodyAt(packed, 0, recordEnd(packed, 0))));
+    this.messages.push({ append: this.#open, to: addressAt(packed, 0), body });
+    this.unacknowledgedBytes += end;
+  }
+
+  #takeRow(row: GatewayRow): void {
+    this.#pendingRows.push({ append: this.#open, row });
+  }
+
   #admit(): boolean {
     if (!this.hasRoom) this.refusedOffers++;
     return this.hasRoom;
   }
 
   #admitted(): number {
-    const append = this.#open;
+    const append = this.isSealingEach ? this.seal() : this.#open;
     if (this.isAutomatic) {
       queueMicrotask(() => {
         if (append === this.#open) this.seal();
