@@ -152,6 +152,11 @@ export const LIMITS = {
   /** Rows that a search reads before it lets other work run, and longest time of one page of it. */
   searchSliceRows: 10_000,
   searchMsMax: 2_000,
+  /**
+   * How often messages of one device move its row of view `presence`, by which lists show and sort.
+   * Too small: a view row for each message. Too big: lists show an old time.
+   */
+  presenceEveryMs: 60_000,
   /** Devices and products whose login and model are kept in memory by the directory. */
   loginCacheMax: 20_000,
   modelCacheMax: 1_000,

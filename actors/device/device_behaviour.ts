@@ -2,8 +2,10 @@
  * The actor of a device: last values, desired properties, and the connection it has. Its own log
  * records (`properties`) are history already: the telemetry reader takes them from the log.
  */
+import { hashKey } from "../../runtime/actor/address.ts";
 import type { Behaviour, Context, Json } from "../../runtime/actor/behaviour.ts";
 import { AssertionError } from "../../runtime/errors.ts";
+import { LIMITS } from "../../runtime/limits.ts";
 import {
   deltaOf,
   INITIAL_STATE,
@@ -12,13 +14,14 @@ import {
   withDesired,
   withReported,
 } from "./device_state.ts";
-import type {
-  DeviceDownlink,
-  DeviceMessage,
-  DeviceState,
-  PresenceRow,
-  Sample,
-  ShadowReply,
+import {
+  type DeviceDownlink,
+  type DeviceMessage,
+  type DeviceState,
+  NODE_RESTARTED,
+  type PresenceRow,
+  type Sample,
+  type ShadowReply,
 } from "./messages.ts";
 
 type Of<Type extends DeviceMessage["type"]> = Extract<DeviceMessage, { readonly type: Type }>;
@@ -58,6 +61,7 @@ export const deviceBehaviour: Behaviour<DeviceState, DeviceMessage> = {
 };
 
 function report(state: DeviceState, samples: readonly Sample[], context: Context): DeviceState {
+  showHeard(state, context);
   const next = withReported(state, samples, context.nowMs);
   if (next !== undefined) return next;
   // History has the values all the same; only the last values stay as they were.
@@ -69,6 +73,7 @@ function report(state: DeviceState, samples: readonly Sample[], context: Context
 function raise(state: DeviceState, message: Of<"event">, context: Context): DeviceState {
   const { event, at = context.nowMs, data } = message;
   context.record("event", { event, at, data });
+  showHeard(state, context);
   return { ...state, lastSeenAtMs: context.nowMs };
 }
 
@@ -90,14 +95,17 @@ function disconnect(
   context: Context,
 ): DeviceState {
   if (state.link?.session !== message.session) return state;
-  project({ online: false, session: null, atMs: context.nowMs }, context);
+  const { lastSeenAtMs = context.nowMs } = state;
+  const atMs = message.reason === NODE_RESTARTED ? lastSeenAtMs : context.nowMs;
+  project({ online: false, session: null, atMs }, context);
   const { link: _closed, ...rest } = state;
-  return { ...rest, lastSeenAtMs: context.nowMs };
+  return { ...rest, lastSeenAtMs: atMs };
 }
 
 function showShadow(state: DeviceState, session: string, context: Context): DeviceState {
   if (state.link?.session !== session) return state;
   downlink({ type: "shadow", session, shadow: shadowOf(state) }, context);
+  showHeard(state, context);
   return { ...state, lastSeenAtMs: context.nowMs };
 }
 
@@ -123,6 +131,20 @@ function sendDelta(state: DeviceState, context: Context): void {
 
 function downlink(message: DeviceDownlink, context: Context): void {
   context.downlink(message);
+}
+
+/**
+ * Shows to lists that the device was heard of by a message: the first one in each `presenceEveryMs`.
+ * Each device has a phase of its own, so that a fleet does not write its rows in one moment.
+ */
+function showHeard({ lastSeenAtMs, link }: DeviceState, context: Context): void {
+  const { address, nowMs } = context;
+  if (lastSeenAtMs !== undefined) {
+    const phaseMs = hashKey(address) % LIMITS.presenceEveryMs;
+    const periodOf = (atMs: number) => Math.floor((atMs + phaseMs) / LIMITS.presenceEveryMs);
+    if (periodOf(lastSeenAtMs) === periodOf(nowMs)) return;
+  }
+  project({ online: link !== undefined, session: link?.session ?? null, atMs: nowMs }, context);
 }
 
 function project(row: PresenceRow, context: Context): void {

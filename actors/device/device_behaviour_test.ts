@@ -2,10 +2,11 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { Context, Json, Message } from "../../runtime/actor/behaviour.ts";
 import { LIMITS } from "../../runtime/limits.ts";
+import { seededRandom } from "../../runtime/random.ts";
 import { readSeed } from "../../test/support/seed.ts";
 import { deviceBehaviour } from "./device_behaviour.ts";
 import { isSame } from "./device_state.ts";
-import type { DeviceMessage, DeviceState, Values } from "./messages.ts";
+import { type DeviceMessage, type DeviceState, NODE_RESTARTED, type Values } from "./messages.ts";
 
 /** A device's actor with its effects as lines. */
 class TestDevice {
@@ -77,8 +78,69 @@ Deno.test("the newest value by its own time is the last value, whatever order th
     a: { value: 4, at: 500 },
     b: { value: 2, at: 1_002 },
   });
-  assert.equal(device.state.lastSeenAtMs, 1_004);
   assert.deepEqual(device.effects, []);
+});
+
+Deno.test("a device is last seen at its messages, connects and closes, and at nothing else", () => {
+  const device = new TestDevice();
+  device.send({ type: "desire", values: { on: true } }, 5);
+  assert.equal(device.state.lastSeenAtMs, undefined, "that was the API");
+  const heard: DeviceMessage[] = [
+    report({ a: 1 }),
+    connected("x.1", 1),
+    { type: "event", event: "door", data: null },
+    { type: "shadowGet", session: "x.1" },
+    { type: "disconnected", session: "x.1", reason: "closed" },
+  ];
+  for (const [index, message] of heard.entries()) {
+    device.send(message, 10 + index);
+    assert.equal(device.state.lastSeenAtMs, 10 + index, message.type);
+  }
+  device.send(connected("x.2", 2), 20);
+  const others: DeviceMessage[] = [
+    { type: "deliver", session: "x.2" },
+    { type: "shadowGet", session: "x.1" },
+    { type: "desire", values: { on: false } },
+    { type: "disconnected", session: "x.1", reason: "late" },
+    connected("x.1", 1),
+  ];
+  for (const message of others) {
+    device.send(message, 30);
+    assert.equal(device.state.lastSeenAtMs, 20, message.type);
+  }
+  assert.deepEqual(
+    device.send({ type: "disconnected", session: "x.2", reason: NODE_RESTARTED }, 40),
+    ['project presence pump/p {"online":false,"session":null,"atMs":20}'],
+  );
+  assert.equal(device.state.lastSeenAtMs, 20, "nobody heard of it when the node came back");
+});
+
+Deno.test("messages move the presence row once a minute, and it is never a minute behind", () => {
+  const seed = readSeed();
+  const random = seededRandom(seed);
+  const device = new TestDevice();
+  const minutes = 50;
+  let shownAtMs = -Infinity;
+  let rows = 0;
+  for (let nowMs = 1; nowMs < minutes * 60_000; nowMs += 1 + random.fraction() * 5_000) {
+    const message: DeviceMessage = random.fraction() < 0.5
+      ? report({ a: nowMs })
+      : { type: "event", event: "e", data: null };
+    const shown = device.send(message, nowMs).filter((effect) => effect.startsWith("project"));
+    if (shown.length > 0) {
+      rows += shown.length;
+      assert.deepEqual(shown, [
+        `project presence pump/p {"online":false,"session":null,"atMs":${nowMs}}`,
+      ]);
+      shownAtMs = nowMs;
+    }
+    assert.ok(nowMs - shownAtMs < LIMITS.presenceEveryMs, `seed ${seed}: behind at ${nowMs}`);
+  }
+  assert.ok(rows > minutes / 2 && rows <= minutes + 1, `seed ${seed}: ${rows} rows`);
+  device.send(connected("x.1", 1), minutes * 60_000);
+  assert.deepEqual(device.send(report({ a: 0 }), (minutes + 1) * 60_000), [
+    `project presence pump/p {"online":true,"session":"x.1","atMs":${(minutes + 1) * 60_000}}`,
+  ], "what messages show is still online");
 });
 
 Deno.test("a connection is presence, and a late close of an old one is not", () => {
@@ -156,6 +218,7 @@ Deno.test("an event is recorded with its time, a removed device forgets everythi
   const device = new TestDevice();
   assert.deepEqual(device.send({ type: "event", event: "door", data: { open: true } }, 9), [
     'record event {"event":"door","at":9,"data":{"open":true}}',
+    'project presence pump/p {"online":false,"session":null,"atMs":9}',
   ]);
   assert.deepEqual(device.send({ type: "event", event: "door", at: 4, data: null }, 9), [
     'record event {"event":"door","at":4,"data":null}',
@@ -171,6 +234,7 @@ Deno.test("an event is recorded with its time, a removed device forgets everythi
 Deno.test("a state never passes its bound: what would is refused whole", () => {
   const device = new TestDevice();
   const text = "\u0001".repeat(1_000);
+  device.send(report({}));
   for (let i = 0; i < 200; i++) {
     const before = device.state.reported;
     const effects = device.send(report({ [`t${i}`]: text }, 1));

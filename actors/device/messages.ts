@@ -75,7 +75,10 @@ export interface DeviceState {
   };
   /** Highest session epoch seen: a `connected` with a lower one is late and ignored. */
   readonly epoch: number;
-  /** Last message or close of a connection. Absent: never seen. */
+  /**
+   * When the device was last heard of: a message of its own, a connect, or the close of its connection.
+   * Never falls. Absent: never.
+   */
   readonly lastSeenAtMs?: number;
   /** Upper estimate of `reported` and `desired` as JSON: what `stateBytesMax` is held with. */
   readonly bytes: number;
@@ -86,8 +89,12 @@ export interface PresenceRow {
   readonly online: boolean;
   /** Session while online, `{incarnation}.{n}`, for the sweep after a crash. */
   readonly session: string | null;
+  /** `lastSeenAtMs` of the actor, at most `presenceEveryMs` behind it. Epoch milliseconds. */
   readonly atMs: number;
 }
+
+/** Reason of a `disconnected` that the node tells after a crash: nobody heard of the device then. */
+export const NODE_RESTARTED = "node_restarted";
 
 export function deviceAddress(product: string, device: string): string {
   return `device/${product}/${device}`;

@@ -6,7 +6,7 @@
 import { type Clock, waitMs } from "../../runtime/clock.ts";
 import { messageOf } from "../../runtime/errors.ts";
 import type { Logger } from "../../runtime/logger.ts";
-import type { DeviceMessage } from "./messages.ts";
+import { type DeviceMessage, NODE_RESTARTED } from "./messages.ts";
 import type { Views } from "./views.ts";
 
 export interface PresenceSweepOptions {
@@ -75,7 +75,7 @@ async function sweepPage(
   const online = await views.onlineWithOtherIncarnation(options.incarnation, PAGE);
   const untold = online.filter(({ session }) => !told.has(session));
   await Promise.all(untold.map(({ key, session }) => {
-    const message: DeviceMessage = { type: "disconnected", session, reason: "node_restarted" };
+    const message: DeviceMessage = { type: "disconnected", session, reason: NODE_RESTARTED };
     return options.send(`device/${key}`, ENCODER.encode(JSON.stringify(message)));
   }));
   told.clear();

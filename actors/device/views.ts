@@ -34,7 +34,7 @@ export interface OnlineDevice {
 export interface Views {
   /** Rows by key; keys without a row are absent. */
   rows(view: string, keys: readonly string[]): Promise<ReadonlyMap<string, Json>>;
-  /** Presence of devices `{product}/{device}`; one that was never connected is absent. */
+  /** Presence of devices `{product}/{device}`; one that was never heard of is absent. */
   presence(keys: readonly string[]): Promise<ReadonlyMap<string, PresenceRow>>;
   /** Devices shown online by sessions of other starts than `incarnation`; those are gone. */
   onlineWithOtherIncarnation(incarnation: string, limit: number): Promise<readonly OnlineDevice[]>;

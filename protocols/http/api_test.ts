@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { LIMITS } from "../../runtime/limits.ts";
 import { deadLetter, HttpHarness, START_MS } from "../../test/support/http_harness.ts";
 
 const ALL = [
@@ -198,11 +199,12 @@ Deno.test("a device's status follows its connection, and posts count as seen", a
   harness.ingress.handle(address, { type: "properties", samples: [{ values: { t: 1 } }] });
   assert.deepEqual(await status(), ["offline", START_MS]);
   harness.ingress.handle(address, { type: "connected", session: "a.1", epoch: 1, wire: "mqtt" });
-  harness.presence.set("pump/p-1", { online: true, session: "a.1", atMs: START_MS });
   assert.deepEqual(await status(), ["online", START_MS]);
   harness.ingress.handle(address, { type: "disconnected", session: "a.1", reason: "closed" });
-  harness.presence.set("pump/p-1", { online: false, session: null, atMs: START_MS });
   assert.deepEqual(await status(), ["offline", START_MS]);
+  await harness.clock.advance(LIMITS.presenceEveryMs);
+  harness.ingress.handle(address, { type: "event", event: "e", data: null });
+  assert.deepEqual(await status(), ["offline", START_MS + LIMITS.presenceEveryMs]);
 });
 
 Deno.test("lists go page by page to their end, filtered, and refuse forged cursors", async () => {

@@ -29,6 +29,8 @@ const PASSWORD = "a long password";
 /** Answers questions of the API by the device's own behaviour. */
 class ActorIngress extends FakeIngress {
   readonly states: Map<string, DeviceState>;
+  /** View `presence`, as the actors project it. */
+  readonly presence = new Map<string, PresenceRow>();
   readonly #clock: ManualClock;
   /** Questions stay unanswered. */
   isSilent = false;
@@ -55,7 +57,10 @@ class ActorIngress extends FakeIngress {
       traceId: "1-0-0",
       send: ignore,
       record: ignore,
-      project: ignore,
+      project: (_view: string, key: string, row: PresenceRow | undefined) => {
+        if (row === undefined) this.presence.delete(key);
+        else this.presence.set(key, row);
+      },
       remind: ignore,
       cancelReminder: ignore,
       downlink: ignore,
@@ -77,7 +82,6 @@ class ActorIngress extends FakeIngress {
 export class HttpHarness implements AsyncDisposable {
   readonly clock: ManualClock;
   readonly ingress: ActorIngress;
-  readonly presence = new Map<string, PresenceRow>();
   readonly refused: Record<string, number> = {};
   /** Addresses of actors that are full of dead letters. */
   readonly suspended = new Set<string>();
@@ -137,7 +141,7 @@ export class HttpHarness implements AsyncDisposable {
       presence: (names) =>
         Promise.resolve(
           new Map(names.flatMap((name) => {
-            const row = this.presence.get(name);
+            const row = this.ingress.presence.get(name);
             return row === undefined ? [] : [[name, row] as const];
           })),
         ),

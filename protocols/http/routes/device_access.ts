@@ -1,10 +1,6 @@
 /** Which devices a caller may know of, and what is shown of them. */
 import { NotFoundError } from "../../../runtime/errors.ts";
-import {
-  deviceAddress,
-  type DeviceState,
-  type PresenceRow,
-} from "../../../actors/device/messages.ts";
+import { deviceAddress } from "../../../actors/device/messages.ts";
 import type { Device } from "../../../actors/device/registry.ts";
 import { DEFAULT_PROJECT } from "../../../actors/registry/registry_store.ts";
 import type { Caller, HttpPorts } from "../ports.ts";
@@ -48,32 +44,24 @@ export function isOfProject(caller: Caller | undefined): boolean {
 }
 
 export async function viewDevice(ports: HttpPorts, device: Device): Promise<DeviceView> {
-  return viewOf(device, await ports.peekState(deviceAddress(device.product, device.device)));
+  const state = await ports.peekState(deviceAddress(device.product, device.device));
+  return viewOf(device, state?.link !== undefined, state?.lastSeenAtMs);
 }
 
-/** By the view `presence`; what never connected may still have posted, so its actor is asked. */
+/** By the view `presence`, which has a row of each device that was ever heard of. */
 export async function viewDevices(
   ports: HttpPorts,
   devices: readonly Device[],
 ): Promise<DeviceView[]> {
   const rows = await ports.presence(devices.map((each) => `${each.product}/${each.device}`));
-  return await Promise.all(devices.map((device) => {
+  return devices.map((device) => {
     const row = rows.get(`${device.product}/${device.device}`);
-    return row === undefined ? viewDevice(ports, device) : presentView(device, row);
-  }));
+    return viewOf(device, row?.online === true, row?.atMs);
+  });
 }
 
-function viewOf(device: Device, state: DeviceState | undefined): DeviceView {
-  const lastSeenAt = state?.lastSeenAtMs ?? null;
-  const connection = state?.link !== undefined
-    ? "online"
-    : lastSeenAt === null
-    ? "never"
-    : "offline";
+function viewOf(device: Device, isOnline: boolean, lastSeenAtMs: number | undefined): DeviceView {
+  const lastSeenAt = lastSeenAtMs ?? null;
+  const connection = isOnline ? "online" : lastSeenAt === null ? "never" : "offline";
   return { ...device, status: device.enabled ? connection : "disabled", lastSeenAt };
-}
-
-function presentView(device: Device, row: PresenceRow): DeviceView {
-  const connection = row.online ? "online" : "offline";
-  return { ...device, status: device.enabled ? connection : "disabled", lastSeenAt: row.atMs };
 }

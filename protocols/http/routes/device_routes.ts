@@ -27,6 +27,7 @@ const NEW_SECRET = SECRET.openapi({
     "characters. Without it, 32 random bytes are made.",
   example: "Zk3vJ0bqf7h2mQ",
 });
+const SEEN_SECONDS = LIMITS.presenceEveryMs / 1_000;
 const NAME_OF = "For people.";
 const ENABLED = z.boolean().openapi({
   description: "A disabled device is refused; its connection is closed.",
@@ -42,7 +43,10 @@ const DEVICE = z.object({
     description: "`online`: connected. `offline`: not now. `never`: nothing came from it yet.",
     example: "online",
   }),
-  lastSeenAt: time("Last message, or close of the connection; null: never.").nullable(),
+  lastSeenAt: time(
+    "When the device was last heard of: a message of its own, a connect, or the close of its " +
+      `connection; null: never. In lists up to ${SEEN_SECONDS} s behind while messages flow.`,
+  ).nullable(),
   version: z.int().openapi({ description: "Rises with every change, from 1.", example: 1 }),
   createdAt: time("When it was created."),
   updatedAt: time("When it was changed last."),
