@@ -237,6 +237,11 @@ export const LIMITS = {
   mqttFilterCharactersMax: 512,
   /** Unacknowledged QoS 1 downlinks of one session, sent and queued. */
   mqttDownlinksMax: 32,
+  /**
+   * Connected devices a second whose actors are told again after a restart of the log, at most two
+   * records each. Too big: the log is busy with it; too small: desired values that were lost wait.
+   */
+  mqttRetellsPerSecondMax: 2_000,
   /** Sessions of absent devices kept in memory; the others are read from their rows. */
   mqttAwaySessionsMax: 10_000,
   /** Failed logins of one address within a minute, after which it is refused unheard. */

@@ -199,7 +199,7 @@ class Node {
       logger,
       onStarted: ({ token }) => {
         this.suspended.clear(); // A resume may have been committed and not told.
-        if (this.#token !== 0) return;
+        if (this.#token !== 0) return this.parts.mqtt?.tellAgain();
         this.#token = token;
         this.ingress = new GroupIngress({
           log: this.log,

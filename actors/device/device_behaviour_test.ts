@@ -151,6 +151,9 @@ Deno.test("a connection is presence, and a late close of an old one is not", () 
   assert.deepEqual(device.send(connected("x.2", 2), 11), [
     'project presence pump/p {"online":true,"session":"x.2","atMs":11}',
   ]);
+  const before = device.state;
+  assert.deepEqual(device.send(connected("x.2", 2), 12), [], "told again");
+  assert.equal(device.state, before);
   assert.deepEqual(device.send({ type: "disconnected", session: "x.1", reason: "late" }, 12), []);
   assert.equal(device.state.link?.session, "x.2");
   assert.deepEqual(device.send(connected("x.1", 1), 13), [], "a late connect");

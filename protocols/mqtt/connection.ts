@@ -48,6 +48,8 @@ export class Connection {
   identity: Identity | undefined;
   /** Present in stage `open`. */
   session: Session | undefined;
+  /** Of stage `open`: rises with every connection of the installation. */
+  epoch = 0;
   readonly acks: AckQueue = new AckQueue();
   /** SUBACKs and UNSUBACKs of the entries `encoded` in `acks`. */
   encoded: { readonly bytes: Uint8Array; readonly isDelivering: boolean }[] | undefined;

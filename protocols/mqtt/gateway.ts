@@ -22,6 +22,7 @@ import { LoginThrottle } from "./login_throttle.ts";
 import { OwedWrites } from "./owed_writes.ts";
 import { acknowledgeSettled, finishTurn, handleHeld, receive } from "./packets.ts";
 import { PendingAppends } from "./pending_appends.ts";
+import { Retelling } from "./presence.ts";
 import { REASON } from "./reason.ts";
 import { sweep } from "./sweep.ts";
 
@@ -38,6 +39,11 @@ export interface MqttGateway extends AsyncDisposable {
   readonly figures: Readonly<MqttFigures>;
   /** @returns False if the device is not connected here or does not want it: nothing was sent. */
   deliver(product: string, device: string, downlink: DeviceDownlink): boolean;
+  /**
+   * Tells the actors of all connected devices again, at `mqttRetellsPerSecondMax`: after a restart of
+   * the log, when effects of its last commits may be lost. Each device is offered what differs.
+   */
+  tellAgain(): void;
   /** Closes the connection of a device, if there is one. `reason` is a constant, for presence. */
   close(product: string, device: string, reason: string): void;
 }
@@ -70,6 +76,7 @@ export async function startMqttGateway(options: MqttGatewayOptions): Promise<Mqt
     cancelSweep = state.clock.after(SWEEP_MS, sweepAgain);
   };
   cancelSweep = state.clock.after(SWEEP_MS, sweepAgain);
+  const retelling = new Retelling(state);
   let drained: Promise<void> | undefined;
   return {
     port: (server.address() as AddressInfo).port,
@@ -78,10 +85,12 @@ export async function startMqttGateway(options: MqttGatewayOptions): Promise<Mqt
       return state.figures.connections;
     },
     deliver: (product, device, downlink) => deliver(state, product, device, downlink),
+    tellAgain: () => retelling.add(state.byDevice.keys()),
     close: (product, device, reason) => closeDevice(state, product, device, reason),
     [Symbol.asyncDispose]: () =>
       drained ??= drain(state, server).finally(() => {
         cancelSweep();
+        retelling[Symbol.dispose]();
         for (const unsubscribe of subscriptions) unsubscribe();
       }),
   };

@@ -8,7 +8,8 @@ import { decodeConnect, encodePacket } from "./codec.ts";
 import type { Connection, Identity } from "./connection.ts";
 import { pumpDownlinks } from "./downlink.ts";
 import { bodyStart } from "./frame.ts";
-import { encodeMessage, type GatewayState, targetOf } from "./gateway_state.ts";
+import { type GatewayState, targetOf } from "./gateway_state.ts";
+import { askDelta, tellConnected } from "./presence.ts";
 import { CONNACK_3, REASON } from "./reason.ts";
 import { decodeSession, encodeSession, Session, sessionKey } from "./session.ts";
 import { prefixOf } from "./topic.ts";
@@ -212,13 +213,8 @@ function open(
   connection.deadlineMs = 0;
   state.figures.connections++;
   if (isResumed) state.figures.sessionsResumed++;
-  const { id, target } = identity;
-  const epoch = state.nextEpoch();
-  const { remote } = connection;
-  state.owed.message(
-    target,
-    encodeMessage({ type: "connected", session: id, epoch, wire: "mqtt", remote }),
-  );
+  connection.epoch = state.nextEpoch();
+  tellConnected(state, connection);
   session.expirySeconds = plan.expirySeconds;
   session.endedAtMs = undefined;
   const key = sessionKey(identity.product, identity.device);
@@ -226,9 +222,7 @@ function open(
   else if (plan.isClean || found !== undefined) state.owed.row(key, undefined, session);
   connection.send(connackOf(identity, connection, plan, session, isResumed));
   pumpDownlinks(state, connection);
-  if (session.qosOf(identity.prefix, "properties/set") !== undefined) {
-    state.owed.message(target, encodeMessage({ type: "deliver", session: id }));
-  }
+  askDelta(state, connection);
 }
 
 function connackOf(

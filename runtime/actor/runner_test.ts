@@ -1,11 +1,17 @@
 import assert from "node:assert/strict";
-import type { PartitionLog, Pending, Segment } from "../log/partition_log.ts";
+import type { CommitOutcome, PartitionLog, Pending, Segment } from "../log/partition_log.ts";
 import { packRecord } from "../log/record.ts";
 import { createLogger } from "../logger.ts";
 import { systemClock } from "../clock.ts";
-import type { PartitionBatch, PartitionCommit, Reminder } from "./batch.ts";
+import type { PartitionBatch, PartitionCommit, Reminder, TransientEffect } from "./batch.ts";
 import type { EngineEvent } from "./engine_events.ts";
-import { EngineRunner, readBatch, REMINDERS_MAX, type RunningEngine } from "./runner.ts";
+import {
+  EngineRunner,
+  readBatch,
+  REMINDERS_MAX,
+  type RunnerOptions,
+  type RunningEngine,
+} from "./runner.ts";
 
 const BODY = new TextEncoder().encode('{"type":"x"}');
 
@@ -84,52 +90,81 @@ Deno.test("one reminder less than the bound cuts nothing", async () => {
 
 Deno.test("events of actors are told when their commit is durable, and not of a refused one", async () => {
   const told: EngineEvent[][] = [];
-  const durable = Promise.withResolvers<void>();
-  const committing = Promise.withResolvers<void>();
   const done = Promise.withResolvers<void>();
   const engine = new ScriptedEngine();
-  let hasWork = true;
-  const log: Partial<PartitionLog> = {
-    acquire: () => Promise.resolve(1),
-    attempts: () => [],
-    onAppended: () => () => {},
-    nextDueMs: () => undefined,
-    ready: () => hasWork ? [0, 1] : [],
-    cursor: () => 0,
-    pending: (partition) =>
-      Promise.resolve({
-        segments: [{ ...segment(0, 1, 1), partition }],
-        cursor: 0,
-        isEndOfLog: true,
-        nextCursor: 1,
-      }),
-    dueReminders: () => Promise.resolve([]),
-    async commit() {
-      hasWork = false;
-      committing.resolve();
-      await durable.promise;
-      return [{ ok: true, isRepeat: false }, { ok: false, code: "store_failed", detail: "disk" }];
-    },
-  };
-  await using _runner = new EngineRunner({
-    log: log as PartitionLog,
-    partitions: [0, 1],
-    startEngine: () => Promise.resolve(engine),
-    clock: systemClock,
-    logger: createLogger({ level: "error", write: () => {}, nowMs: () => 0, isText: true }),
-    onEffects: () => {},
+  const log = new CommittingLog();
+  await using _runner = startRunner(log, engine, {
     onLifecycle: (events) => {
       told.push([...events]);
       done.resolve();
     },
   });
-  await committing.promise;
+  await log.committing.promise;
   assert.deepEqual(told, [], "not while the commit is under way");
-  durable.resolve();
+  log.durable.resolve();
   await done.promise;
   assert.deepEqual(told, [[eventOf(0)]]);
   assert.deepEqual(await engine.forgotten.promise, [1]);
 });
+
+Deno.test("an engine that dies between its answer and the commit takes no effects along", async () => {
+  const out = Promise.withResolvers<readonly TransientEffect[]>();
+  const engine = new ScriptedEngine();
+  const log = new CommittingLog();
+  await using _runner = startRunner(log, engine, { onEffects: out.resolve });
+  await log.committing.promise;
+  engine.kill();
+  await engine.ended;
+  log.durable.resolve();
+  assert.deepEqual(await out.promise, [effectOf(0)]);
+});
+
+/** Has one record in each of two partitions; commits when told so, and refuses the second. */
+class CommittingLog implements Partial<PartitionLog> {
+  readonly durable = Promise.withResolvers<void>();
+  readonly committing = Promise.withResolvers<void>();
+  #hasWork = true;
+
+  acquire = () => Promise.resolve(1);
+  attempts = () => [];
+  onAppended = () => () => {};
+  nextDueMs = () => undefined;
+  ready = () => this.#hasWork ? [0, 1] : [];
+  cursor = () => 0;
+  dueReminders = () => Promise.resolve([]);
+
+  pending(partition: number): Promise<Pending> {
+    const segments = [{ ...segment(0, 1, 1), partition }];
+    return Promise.resolve({ segments, cursor: 0, isEndOfLog: true, nextCursor: 1 });
+  }
+
+  async commit(): Promise<CommitOutcome[]> {
+    this.#hasWork = false;
+    this.committing.resolve();
+    await this.durable.promise;
+    return [{ ok: true, isRepeat: false }, { ok: false, code: "store_failed", detail: "disk" }];
+  }
+}
+
+function startRunner(
+  log: CommittingLog,
+  engine: RunningEngine,
+  listeners: Partial<Pick<RunnerOptions, "onEffects" | "onLifecycle">>,
+): EngineRunner {
+  return new EngineRunner({
+    log: log as Partial<PartitionLog> as PartitionLog,
+    partitions: [0, 1],
+    startEngine: () => Promise.resolve(engine),
+    clock: systemClock,
+    logger: createLogger({ level: "error", write: () => {}, nowMs: () => 0, isText: true }),
+    onEffects: () => {},
+    ...listeners,
+  });
+}
+
+function effectOf(partition: number): TransientEffect {
+  return { type: "downlink", from: `a/${partition}`, message: { type: "x" } };
+}
 
 function eventOf(partition: number): EngineEvent {
   return { type: "resumed", partition, address: `a/${partition}` };
@@ -155,7 +190,7 @@ class ScriptedEngine implements RunningEngine {
       deadLetters: [],
       activities: [],
       processed: 1,
-      effects: [],
+      effects: [effectOf(batch.partition)],
       isPartial: false,
     })));
   }

@@ -1,9 +1,10 @@
 /** The log's thread with fail points, and commits slowed by `ROOST_TEST_STEP_MS`. */
 import { partitionOfActor } from "../../actors/behaviours.ts";
 import { startLogWorker, type WorkerScope } from "../../runtime/log/log_worker.ts";
-import { failPoint } from "./fail_point.ts";
+import { failPoint, stopPoint } from "./fail_point.ts";
 
 const fail = failPoint();
+const stop = stopPoint();
 const stepMs = Number(Deno.env.get("ROOST_TEST_STEP_MS") ?? "0");
 const sleeper = new Int32Array(new SharedArrayBuffer(4));
 
@@ -12,6 +13,7 @@ startLogWorker(self as unknown as WorkerScope, {
   hooks: {
     onStep: (step) => {
       fail(step);
+      stop(step);
       if (stepMs > 0 && step === "after-commit") Atomics.wait(sleeper, 0, 0, stepMs);
     },
   },
