@@ -95,6 +95,8 @@ export const LIMITS = {
   tickCacheBytesMax: 16 * 1024 * 1024,
   /** Bytes gathered into one durable step; more waits for the next. Too big: one slow transaction. */
   stepBytesMax: 8 * 1024 * 1024,
+  /** Bytes of one page of gateway rows, but for its last row: bounds a frame between threads. */
+  gatewayPageBytesMax: 512 * 1024,
   /** Starts of gateways remembered for repeats. Too small: a live one is forgotten, repeats doubled. */
   incarnationsMax: 64,
   /** Ticks of one trim; an append behind it waits for some milliseconds. */

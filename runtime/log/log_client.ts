@@ -12,9 +12,11 @@ import type {
   Append,
   AppendOutcome,
   DeadLetterQuery,
+  GatewayRowQuery,
   Ledger,
   StoredActivity,
   StoredDeadLetter,
+  StoredGatewayRow,
 } from "./partition_log.ts";
 
 export interface LogClientListeners {
@@ -95,6 +97,9 @@ export class LogClient {
   }
   gatewayRow(key: string): Promise<Uint8Array | undefined> {
     return this.#call("gatewayRow", key);
+  }
+  gatewayRows(query: GatewayRowQuery): Promise<readonly StoredGatewayRow[]> {
+    return this.#call("gatewayRows", query);
   }
   ledger(): Promise<Ledger> {
     return this.#call("ledger");

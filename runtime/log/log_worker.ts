@@ -13,7 +13,7 @@ import type { TransientEffect } from "../actor/batch.ts";
 import { type Clock, systemClock, waitMs } from "../clock.ts";
 import { messageOf } from "../errors.ts";
 import { createStderrLogger, type Logger, type LogLevel } from "../logger.ts";
-import type { Append, DeadLetterQuery, PartitionLog } from "./partition_log.ts";
+import type { Append, DeadLetterQuery, GatewayRowQuery, PartitionLog } from "./partition_log.ts";
 import { type LogHooks, openDurableLog } from "./open_log.ts";
 import { serveReaderPort } from "./reader_port.ts";
 
@@ -61,6 +61,7 @@ function methodsOf(log: PartitionLog, runner: EngineRunner) {
     append: (append: Append) => log.append(append),
     peek: async (address: string) => (await log.loadStates([address]))[0],
     gatewayRow: (key: string) => log.gatewayRow(key),
+    gatewayRows: (query: GatewayRowQuery) => log.gatewayRows(query),
     ledger: () => Promise.resolve(log.ledger()),
     head: () => Promise.resolve({ ...log.head(), epoch: log.epoch }),
     deadLetters: (query: DeadLetterQuery) => log.deadLetters(query),

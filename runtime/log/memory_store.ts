@@ -6,7 +6,14 @@
 import type { Address, Partition } from "../actor/address.ts";
 import type { Reminder } from "../actor/batch.ts";
 import { UnavailableError } from "../errors.ts";
-import type { DeadLetterQuery, StoredActivity, StoredDeadLetter } from "./partition_log.ts";
+import { LIMITS } from "../limits.ts";
+import type {
+  DeadLetterQuery,
+  GatewayRowQuery,
+  StoredActivity,
+  StoredDeadLetter,
+  StoredGatewayRow,
+} from "./partition_log.ts";
 import { tickOfMeta } from "./tick_meta.ts";
 import type {
   OutboxEntry,
@@ -201,6 +208,21 @@ class MemoryTickStore implements MemoryStore {
 
   gatewayRow(key: string): Uint8Array | undefined {
     return this.#open().rows.get(key);
+  }
+
+  gatewayRows({ prefix, after, limit }: GatewayRowQuery): StoredGatewayRow[] {
+    const keys = [...this.#open().rows.keys()].filter((key) =>
+      key.startsWith(prefix) && key > after
+    );
+    const found: StoredGatewayRow[] = [];
+    let bytes = 0;
+    for (const key of keys.sort()) {
+      if (found.length >= limit || bytes >= LIMITS.gatewayPageBytesMax) break;
+      const value = this.#open().rows.get(key)!;
+      found.push({ key, value });
+      bytes += value.length;
+    }
+    return found;
   }
 
   activities(limit: number): StoredActivity[] {

@@ -58,6 +58,16 @@ export interface GatewayRow {
   readonly value?: Uint8Array;
 }
 
+/** A page of rows, in order of key: the keys with `prefix` that are above `after`. */
+export interface GatewayRowQuery {
+  readonly prefix: string;
+  readonly after: string;
+  /** Rows; the page also ends with the one that reaches `gatewayPageBytesMax`. */
+  readonly limit: number;
+}
+
+export type StoredGatewayRow = Required<GatewayRow>;
+
 export type AppendOutcome =
   | { readonly ok: true; readonly isRepeat: boolean }
   /** Nothing was written. Send the same append again after `retryAfterMs`. */
@@ -197,6 +207,8 @@ export interface PartitionLog extends AsyncDisposable {
   readerCursor(reader: string): number | undefined;
 
   gatewayRow(key: string): Promise<Uint8Array | undefined>;
+  /** Empty: there is none any more. */
+  gatewayRows(query: GatewayRowQuery): Promise<readonly StoredGatewayRow[]>;
 
   markAttempts(token: number, marks: readonly AttemptMark[]): Promise<void>;
   attempts(): readonly AttemptMark[];

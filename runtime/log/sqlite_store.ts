@@ -7,7 +7,13 @@ import type { Address, Partition } from "../actor/address.ts";
 import type { Reminder } from "../actor/batch.ts";
 import { LIMITS } from "../limits.ts";
 import { ByteReader, ByteWriter } from "./bytes.ts";
-import type { DeadLetterQuery, StoredActivity, StoredDeadLetter } from "./partition_log.ts";
+import type {
+  DeadLetterQuery,
+  GatewayRowQuery,
+  StoredActivity,
+  StoredDeadLetter,
+  StoredGatewayRow,
+} from "./partition_log.ts";
 import { RowBatch } from "./row_batch.ts";
 import { SQLITE_PRAGMAS, SQLITE_SCHEMA } from "./sqlite_schema.ts";
 import { tickOfMeta } from "./tick_meta.ts";
@@ -185,6 +191,20 @@ class SqliteStore implements TickStore {
 
   gatewayRow(key: string): Uint8Array | undefined {
     return this.#blob("SELECT value FROM gateway_rows WHERE key = ?", "value", key);
+  }
+
+  gatewayRows({ prefix, after, limit }: GatewayRowQuery): StoredGatewayRow[] {
+    const found: StoredGatewayRow[] = [];
+    const sql = "SELECT key, value FROM gateway_rows WHERE key > ? ORDER BY key LIMIT 1";
+    let last = after > prefix ? after : prefix;
+    for (let bytes = 0; found.length < limit && bytes < LIMITS.gatewayPageBytesMax;) {
+      const row = this.#get(sql, last) as unknown as StoredGatewayRow | undefined;
+      if (row === undefined || !row.key.startsWith(prefix)) break;
+      found.push({ key: row.key, value: row.value });
+      bytes += row.value.length;
+      last = row.key;
+    }
+    return found;
   }
 
   activities(limit: number): StoredActivity[] {

@@ -17,12 +17,14 @@ import type {
   AttemptMark,
   CommitOutcome,
   DeadLetterQuery,
+  GatewayRowQuery,
   Ledger,
   PartitionLog,
   Pending,
   SegmentClass,
   StoredActivity,
   StoredDeadLetter,
+  StoredGatewayRow,
   Tick,
 } from "./partition_log.ts";
 import { isCountedClass, isHandledClass, type PendingIndex } from "./pending_index.ts";
@@ -233,6 +235,12 @@ export class TickLog implements PartitionLog {
   async gatewayRow(key: string): Promise<Uint8Array | undefined> {
     this.#checkOpen();
     return this.#store.gatewayRow(key);
+  }
+
+  // deno-lint-ignore require-await -- as `pending`
+  async gatewayRows(query: GatewayRowQuery): Promise<readonly StoredGatewayRow[]> {
+    this.#checkOpen();
+    return this.#store.gatewayRows(query);
   }
 
   markAttempts(token: number, marks: readonly AttemptMark[]): Promise<void> {

@@ -10,8 +10,10 @@ import type { Reminder, ReminderWrite, StateWrite } from "../actor/batch.ts";
 import type {
   DeadLetterQuery,
   GatewayRow,
+  GatewayRowQuery,
   StoredActivity,
   StoredDeadLetter,
+  StoredGatewayRow,
 } from "./partition_log.ts";
 
 /** Sends of one commit on their way to their targets. Identity: source and sequence. */
@@ -99,6 +101,7 @@ export interface TickStore {
   deadLetters(query: DeadLetterQuery): StoredDeadLetter[];
   deadLetter(id: number): StoredDeadLetter | undefined;
   gatewayRow(key: string): Uint8Array | undefined;
+  gatewayRows(query: GatewayRowQuery): StoredGatewayRow[];
   /** Oldest first. */
   activities(limit: number): StoredActivity[];
 

@@ -1,5 +1,6 @@
 /** What every partition log has to do, whatever stores it. Run by the test of each implementation. */
 import assert from "node:assert/strict";
+import { LIMITS } from "../../runtime/limits.ts";
 import type { Pending } from "../../runtime/log/partition_log.ts";
 import { recordsOf } from "../../runtime/log/record.ts";
 import {
@@ -139,6 +140,32 @@ function testAppends(test: Test): void {
     log = await fixture.open();
     assert.equal(await log.gatewayRow("mqtt/p/a"), undefined);
     assert.deepEqual(await log.gatewayRow("mqtt/p/b"), bytesOf("2"));
+  });
+
+  test("rows of gateways are read page by page, by prefix and in order", async ({ open }) => {
+    const log = await open();
+    const keys = ["mqtt/p/b", "mqtt/p/a", "coap/p/a", "mqtt/q/a", "mqtu/p/a", "mqtt/p/c"];
+    const value = bytesOf("1");
+    await log.append(appendOf("g", 1, {}, keys.map((key) => ({ key, value }))));
+    const pages: string[][] = [];
+    for (let after = "";;) {
+      const rows = await log.gatewayRows({ prefix: "mqtt/", after, limit: 3 });
+      if (rows.length === 0) break;
+      assert.deepEqual(rows.map((row) => row.value), rows.map(() => value));
+      pages.push(rows.map(({ key }) => key));
+      after = rows.at(-1)!.key;
+    }
+    assert.deepEqual(pages, [["mqtt/p/a", "mqtt/p/b", "mqtt/p/c"], ["mqtt/q/a"]]);
+  });
+
+  test("a page of large rows ends at its bytes", async ({ open }) => {
+    const log = await open();
+    const value = new Uint8Array(60_000);
+    for (const [i, row] of "abcdefghijkl".split("").entries()) {
+      await log.append(appendOf("g", i + 1, {}, [{ key: `mqtt/p/${row}`, value }]));
+    }
+    const rows = await log.gatewayRows({ prefix: "mqtt/", after: "", limit: 100 });
+    assert.equal(rows.length, Math.ceil(LIMITS.gatewayPageBytesMax / value.length));
   });
 }
 
