@@ -96,7 +96,9 @@ export class FrameReader {
         head: JSON.parse(DECODER.decode(bytes.subarray(PREFIX_BYTES, headEnd))),
         tail: bytes.subarray(headEnd, total),
       };
-      this.#chunks[0] = bytes.subarray(total);
+      // An empty view would keep the frame's memory until the next one comes.
+      if (bytes.length === total) this.#chunks.shift();
+      else this.#chunks[0] = bytes.subarray(total);
       this.#held -= total;
       yield frame;
     }

@@ -64,6 +64,8 @@ export interface LaneStatus {
   readonly lastFault?: string;
 }
 
+type BatchSpan = Pick<PartitionBatch, "partition" | "cursor" | "nextCursor">;
+
 /** Bytes of one round over all partitions: bounds what a dead engine makes us do again. */
 const ROUND_BYTES_MAX = 4 * 1024 * 1024;
 /** Least time from one round to the next, unless there is much to do. Adds to no first message. */
@@ -201,23 +203,29 @@ export class EngineRunner implements AsyncDisposable {
     const batches = await this.#gather();
     if (batches.length === 0) return await this.#sleep();
     const startedMs = this.#options.clock.monotonicMs();
+    const isLarge = bytesOf(batches) >= ROUND_BYTES_MAX / 4;
+    const spans = batches.map(({ partition, cursor, nextCursor }) => ({
+      partition,
+      cursor,
+      nextCursor,
+    }));
     let commits: PartitionCommit[];
     try {
-      commits = await engine.handle(batches);
+      // Emptied: the engine has them now, and their bytes would stay in memory until it answers.
+      commits = await engine.handle(batches.splice(0));
     } catch (fault) {
       if (!(fault instanceof EngineDiedError)) throw fault;
-      if (fault.hadBatch && !this.#isStopping) await this.#recover(batches, fault);
+      if (fault.hadBatch && !this.#isStopping) await this.#recover(spans, fault);
       this.#main.lost(engine, fault.message);
       return;
     }
     await this.#commit(engine, commits);
     this.#main.succeeded();
-    await this.#pace(startedMs, batches);
+    if (!isLarge) await this.#pace(startedMs);
   }
 
   /** Under load a round begins `ROUND_MS` after the last: few large commits leave room for appends. */
-  async #pace(startedMs: number, batches: readonly PartitionBatch[]): Promise<void> {
-    if (bytesOf(batches) >= ROUND_BYTES_MAX / 4) return;
+  async #pace(startedMs: number): Promise<void> {
     const leftMs = startedMs + ROUND_MS - this.#options.clock.monotonicMs();
     if (leftMs > 0) await waitMs(this.#options.clock, leftMs);
   }
@@ -298,7 +306,7 @@ export class EngineRunner implements AsyncDisposable {
   }
 
   /** The first death: all of the batch is retried whole. The next: the partition it was in is isolated. */
-  async #recover(batches: readonly PartitionBatch[], fault: EngineDiedError): Promise<void> {
+  async #recover(batches: readonly BatchSpan[], fault: EngineDiedError): Promise<void> {
     this.#options.logger.error("engine died with a batch in hand", {
       fault: fault.message,
       ...fault.suspect,

@@ -16,6 +16,8 @@ function sizeOf(loaded: LoadedTick): number {
   return loaded.body.length + loaded.ranges.length * RANGE_BYTES;
 }
 
+const GONE: LoadedTick = { tick: 0, ranges: [], body: new Uint8Array(0), isVerified: true };
+
 /** The newest ticks, without gaps: every tick with records above `floor` is here. */
 export class RecentTicks {
   readonly #bytesMax: number;
@@ -34,7 +36,8 @@ export class RecentTicks {
     this.#ticks.push(loaded);
     this.#bytes += sizeOf(loaded);
     while (this.#bytes > this.#bytesMax) {
-      const oldest = this.#ticks[this.#first++]!;
+      const oldest = this.#ticks[this.#first]!;
+      this.#ticks[this.#first++] = GONE; // Its slot stays for a while; its memory must not.
       this.#bytes -= sizeOf(oldest);
       this.floor = oldest.tick;
     }

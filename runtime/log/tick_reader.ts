@@ -164,9 +164,10 @@ export class TickReader {
     const skip = offset - entry.firstOffset;
     const isWhole = skip === 0 && whole.count <= bound.recordsMax &&
       whole.bytes.length <= bound.bytesMax;
-    if (isWhole) return whole;
     try {
-      return cutSegment(whole, skip, bound);
+      const cut = isWhole ? whole : cutSegment(whole, skip, bound);
+      // A view would keep its whole tick in memory, after the cache has let go of it.
+      return loaded!.isVerified ? cut : { ...cut, bytes: cut.bytes.slice() };
     } catch (fault) {
       if (!(fault instanceof CodecError)) throw fault;
       this.stop(partition, offset, `segment at offset ${offset}: ${fault.message}`);

@@ -67,7 +67,7 @@ Deno.test("a slow log under a flood costs neither memory, nor pings, nor message
     refused: report.refused,
   };
   const told = JSON.stringify(figures);
-  assert.ok(peakBytes - warmBytes <= growthBytesMax(), `memory grew: ${told}`);
+  assert.ok(peakBytes - warmBytes <= GROWTH_BYTES_MAX, `memory grew: ${told}`);
   assert.ok(honest.slowestPingMs <= PING_MS_MAX, `PINGREQ was answered late: ${told}`);
   const starved = claims.filter(({ device, acknowledged }) =>
     acknowledged.length === 0 && !violators.has(device.device)
@@ -143,11 +143,6 @@ class HonestPeer implements Disposable {
     this.slowestAckMs = Math.max(this.slowestAckMs, systemClock.monotonicMs() - sentMs);
     return true;
   }
-}
-
-/** The bound holds of a minute's flood; a short one finds what grows with each message. */
-function growthBytesMax(): number {
-  return seconds() >= 60 ? GROWTH_BYTES_MAX : 2 * GROWTH_BYTES_MAX;
 }
 
 function seconds(): number {

@@ -125,6 +125,7 @@ export class TestRoost implements AsyncDisposable {
     const running = startProcess(command!, args, {
       cwd: ROOT,
       env: {
+        ...startEnvironment(),
         ROOST__DATA__DIR: this.dataDir,
         ROOST__HTTP__PORT: String(this.#ports.http),
         ROOST__MQTT__PORT: String(this.#ports.mqtt),
@@ -229,13 +230,24 @@ function argsOf(options: RoostOptions): string[] {
 
 /** Flags of task `start` that do not permit: what it runs with, tests and bench run with. */
 function startFlags(): string[] {
+  return startWords().filter((word) =>
+    word.startsWith("--") && !/^--(allow|deny|ignore|no-prompt|permission)/.test(word)
+  );
+}
+
+/** Variables that task `start` sets before its command. */
+function startEnvironment(): Record<string, string> {
+  const words = startWords();
+  const variables = words.slice(0, words.indexOf("deno")).map((word) => word.split("=", 2));
+  return Object.fromEntries(variables);
+}
+
+function startWords(): string[] {
   const task: unknown = JSON.parse(Deno.readTextFileSync(`${ROOT}/deno.json`)).tasks?.start;
   const text = typeof task === "string"
     ? task
     : (task as { command?: string } | undefined)?.command ?? "";
-  return text.split(/\s+/).filter((word) =>
-    word.startsWith("--") && !/^--(allow|deny|ignore|no-prompt|permission)/.test(word)
-  );
+  return text.split(/\s+/);
 }
 
 function ignoreMissing(fault: unknown): void {
