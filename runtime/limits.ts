@@ -244,6 +244,11 @@ export const LIMITS = {
    * records each. Too big: the log is busy with it; too small: desired values that were lost wait.
    */
   mqttRetellsPerSecondMax: 2_000,
+  /**
+   * Session rows that the gateway looks at in one step, one a second, for expired ones. Too small: a
+   * million rows take days; too big: appends wait behind a page.
+   */
+  mqttSessionPageRows: 256,
   /** Sessions of absent devices kept in memory; the others are read from their rows. */
   mqttAwaySessionsMax: 10_000,
   /** Failed logins of one address within a minute, after which it is refused unheard. */

@@ -12,9 +12,9 @@ import { Users } from "../actors/access/users.ts";
 import { partitionOfActor } from "../actors/behaviours.ts";
 import { startChangesFollower } from "../actors/device/changes.ts";
 import { createDeviceDirectory } from "../actors/device/device_directory.ts";
-import { startDeviceRemovals } from "../actors/device/device_removals.ts";
+import { deviceChildren } from "../actors/device/device_children.ts";
+import { REMOVED } from "../actors/device/device_removals.ts";
 import type { DeviceDownlink, DeviceState } from "../actors/device/messages.ts";
-import { startPresenceSweep } from "../actors/device/presence_sweep.ts";
 import { DeviceRegistry } from "../actors/device/registry.ts";
 import { startViewsChild } from "../actors/device/views_child.ts";
 import type { Views } from "../actors/device/views.ts";
@@ -24,6 +24,7 @@ import { createTelemetryClient, type TelemetryClient } from "../actors/telemetry
 import { type HttpGateway, startHttpGateway } from "../protocols/http/http_gateway.ts";
 import type { HttpPorts } from "../protocols/http/ports.ts";
 import { type MqttGateway, startMqttGateway } from "../protocols/mqtt/gateway.ts";
+import { sessionKey } from "../protocols/mqtt/session.ts";
 import { idOf } from "./actor/address.ts";
 import type { TransientEffect } from "./actor/batch.ts";
 import { logEngineEvent } from "./actor/engine_events.ts";
@@ -37,10 +38,10 @@ import { systemClock } from "./clock.ts";
 import { type Config, printConfig, readProcessConfig } from "./config.ts";
 import { ConflictError, InvalidError, messageOf, UnavailableError } from "./errors.ts";
 import { createStderrLogger, type Logger } from "./logger.ts";
-import { GroupIngress } from "./log/ingress.ts";
+import { GroupIngress, untilDurable } from "./log/ingress.ts";
 import { logChild } from "./log/log_child.ts";
 import { LogClient } from "./log/log_client.ts";
-import type { Ledger } from "./log/partition_log.ts";
+import type { GatewayRow, Ledger } from "./log/partition_log.ts";
 import { packHead } from "./log/record.ts";
 import { LIMITS } from "./limits.ts";
 import { nodeMetrics } from "./node_metrics.ts";
@@ -68,7 +69,6 @@ const READERS = ["telemetry", "views"] as const;
 const DRAIN_MS = 5_000;
 /** Session epochs of one start of the log are this far apart from the next start's, at least. */
 const EPOCHS_PER_TOKEN = 1_024;
-const REMOVED = new TextEncoder().encode('{"type":"removed"}');
 
 const clock = systemClock;
 const random = systemRandom;
@@ -248,40 +248,22 @@ class Node {
     }, { shutdownMs: 15_000 });
   }
 
-  /** Deletions and dead sessions are told to the actors before gateways let devices in. */
   #devicesSpec({ store, changes }: Registry): ChildSpec {
     const { logger, log } = this;
-    return supervisorChild("devices", {
-      strategy: "one_for_one",
-      intensity: { restartsMax: 20, withinMs: 60_000 },
-      children: [{
-        id: "removals",
-        restart: "permanent",
-        shutdownMs: 5_000,
-        start: () => {
-          const send = (product: string, device: string) =>
-            this.#tell(`device/${product}/${device}`, REMOVED);
-          const removals = startDeviceRemovals({ store, changes, clock, logger, send });
-          return Promise.resolve(killable(removals, new Promise<void>(() => {})));
-        },
-      }, {
-        id: "sweep",
-        restart: "transient",
-        shutdownMs: 5_000,
-        start: async () => {
-          const head = await log.head();
-          const sweep = startPresenceSweep({
-            incarnation: String(this.#token),
-            views: () => this.parts.views,
-            hasCaughtUp: async () => (await log.readerCursors(["views"]))[0]! >= head.tick,
-            send: (address, body) => this.#tell(address, body),
-            clock,
-            logger,
-          });
-          return killable(sweep, sweep.done);
-        },
-      }],
-    }, { shutdownMs: 8_000 });
+    return deviceChildren({
+      store,
+      changes,
+      clock,
+      logger,
+      log,
+      incarnation: () => String(this.#token),
+      views: () => this.parts.views,
+      remove: (product, device) => {
+        const name = `${product}/${device}`;
+        return this.#tell(`device/${name}`, REMOVED, { key: sessionKey(name) });
+      },
+      send: (address, body) => this.#tell(address, body),
+    });
   }
 
   #mqttSpec({ directory }: Registry): ChildSpec {
@@ -299,6 +281,7 @@ class Node {
             ingress: this.ingress,
             directory,
             readRow: (key) => this.log.gatewayRow(key),
+            readRows: (query) => this.log.gatewayRows(query),
             clock,
             logger: logger.with({ part: "mqtt" }),
             refuse: (reason) => this.#countRefused(reason),
@@ -415,19 +398,15 @@ class Node {
     }
   }
 
-  /** A message of the node itself to an actor; resolves when it is durable. */
-  async #tell(address: string, body: Uint8Array): Promise<void> {
+  /** A message of the node itself to an actor, with a row; resolves when both are durable. */
+  async #tell(address: string, body: Uint8Array, row?: GatewayRow): Promise<void> {
     const head = packHead({ to: address, budget: LIMITS.budgetPerRootRecord });
-    const number = this.ingress.offer({ partition: partitionOfActor(address), head }, [body]);
+    const target = { partition: partitionOfActor(address), head };
+    const number = row === undefined
+      ? this.ingress.offer(target, [body])
+      : this.ingress.offerWithRow(target, [body], row);
     if (number === undefined) throw new UnavailableError("log", "No room in the log");
-    if (this.ingress.settled >= number) return;
-    await new Promise<void>((resolve) => {
-      const unlisten = this.ingress.onSettled((settled) => {
-        if (settled < number) return;
-        unlisten();
-        resolve();
-      });
-    });
+    await untilDurable(this.ingress, number);
   }
 }
 

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
+import { UnavailableError } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import { silentLogger } from "../../runtime/logger.ts";
 import { openTestRegistry, type TestRegistry } from "../../test/support/test_registry.ts";
@@ -196,12 +197,12 @@ Deno.test("the actor of a deleted device is told, also after a crash before the 
   const { store, changes, clock } = registry;
   const sent: string[] = [];
   let isDown = true;
-  const send = (product: string, device: string) => {
+  const remove = (product: string, device: string) => {
     if (isDown) return Promise.reject(new Error("the log is down"));
     sent.push(`${product}/${device}`);
     return Promise.resolve();
   };
-  const start = () => startDeviceRemovals({ store, changes, clock, logger: silentLogger, send });
+  const start = () => startDeviceRemovals({ store, changes, clock, logger: silentLogger, remove });
   {
     await using removals = start();
     await accepted(registry.devices.delete("pump", "p"));
@@ -220,4 +221,28 @@ Deno.test("the actor of a deleted device is told, also after a crash before the 
   await using removals = start();
   await removals.idle();
   assert.deepEqual(sent, ["pump/p", "pump/q"]);
+});
+
+Deno.test("a device of a deleted one's name is made once the deleted one is removed", async () => {
+  await using registry = await openWithDevice();
+  const { store, changes, clock, devices } = registry;
+  const removing = Promise.withResolvers<void>();
+  const remove = () => removing.promise;
+  await using removals = startDeviceRemovals({
+    ...{ store, changes, clock, logger: silentLogger, remove },
+  });
+  await accepted(devices.delete("pump", "p"));
+  await accepted(devices.create({ product: "pump", device: "other" }));
+  let isMade = false;
+  const late = devices.create({ product: "pump", device: "p" });
+  const refused = assert.rejects(late.finally(() => isMade = true), UnavailableError);
+  await clock.advance(1_900);
+  assert.equal(isMade, false);
+  await clock.advance(200);
+  await refused;
+  const made = devices.create({ product: "pump", device: "p" });
+  removing.resolve();
+  await removals.idle();
+  await clock.advance(100);
+  assert.equal((await accepted(made)).device.device, "p");
 });

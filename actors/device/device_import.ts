@@ -19,8 +19,8 @@ export interface ImportOptions {
 }
 
 /**
- * Creates devices of products that exist (not checked), in transactions of 5,000, and lets other
- * work run between them. Devices that exist already are left as they are.
+ * Creates devices of products that exist, with names that were not deleted just now (neither is
+ * checked), in transactions of 5,000, and lets other work run between them. Devices that exist already are left as they are.
  * @returns How many are new.
  * @throws {InvalidError} A device is not valid; the transactions before it are kept.
  */

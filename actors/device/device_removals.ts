@@ -1,30 +1,38 @@
 /**
- * Tells the actor of each device that was deleted: `removed`, also after a crash between the delete
- * and the message. Its position among the changes is durable, and moves only after the message is.
- *
- * The caller's duty: start it before gateways accept connections, so that the `removed` of a device
- * that was deleted and made again comes before its next `connected`.
+ * Removes each device that was deleted from the log: `removed` to its actor, and the rows that
+ * gateways keep of it, also after a crash after the delete. Its position among the changes is
+ * durable, and moves only after the removal is. A device of the same name is not made before
+ * (`isRemovalPending`), so that nothing of the new one can be taken for the old one's.
  */
 import type { Clock } from "../../runtime/clock.ts";
 import { messageOf } from "../../runtime/errors.ts";
 import type { Logger } from "../../runtime/logger.ts";
+import type { Transaction } from "../../runtime/store/relational_store.ts";
 import type { RegistryStore } from "../registry/registry_store.ts";
+import type { RegistryTables } from "../registry/tables.ts";
 import type { ChangesFollower } from "./changes.ts";
+import type { DeviceMessage } from "./messages.ts";
 
 export interface DeviceRemovalsOptions {
   readonly store: RegistryStore;
   readonly changes: ChangesFollower;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Sends `{"type":"removed"}` to `device/{product}/{device}`; resolves when it is durable. */
-  readonly send: (product: string, device: string) => Promise<void>;
+  /**
+   * Sends `REMOVED` to `device/{product}/{device}` and deletes the rows of gateways in the same
+   * append; resolves when it is durable.
+   */
+  readonly remove: (product: string, device: string) => Promise<void>;
 }
 
 export interface DeviceRemovals extends AsyncDisposable {
-  /** Resolves when every deletion up to now was told, or the rest has to be tried again later. */
+  /** Resolves when every device deleted up to now is removed, or the rest is tried again later. */
   idle(): Promise<void>;
 }
 
+export const REMOVED: Uint8Array = new TextEncoder().encode(
+  JSON.stringify({ type: "removed" } satisfies DeviceMessage),
+);
 const FOLLOWER = "device_removals";
 const PAGE_ROWS = 100;
 const STRIDE = 1_000;
@@ -41,9 +49,9 @@ export function startDeviceRemovals(options: DeviceRemovalsOptions): DeviceRemov
     do {
       isAgain = false;
       try {
-        await tellRemoved(options, () => isStopping);
+        await removeDeleted(options, () => isStopping);
       } catch (fault) {
-        logger.warn("deleted devices could not be told", { fault: messageOf(fault) });
+        logger.warn("deleted devices could not be removed", { fault: messageOf(fault) });
         cancelRetry();
         cancelRetry = clock.after(RETRY_MS, wake);
       }
@@ -72,8 +80,8 @@ export function startDeviceRemovals(options: DeviceRemovalsOptions): DeviceRemov
   };
 }
 
-async function tellRemoved(
-  { store, send, changes }: DeviceRemovalsOptions,
+async function removeDeleted(
+  { store, remove, changes }: DeviceRemovalsOptions,
   isStopping: () => boolean,
 ): Promise<void> {
   const stored = await store.db.selectFrom("followers").select("position")
@@ -89,9 +97,25 @@ async function tellRemoved(
       .orderBy("id").limit(PAGE_ROWS).execute();
     // Other changes move the position in strides, since they can be trimmed only behind it.
     if (rows.length === 0 && seen < position + STRIDE) return;
-    for (const { product, device } of rows) await send(product, device);
+    for (const { product, device } of rows) await remove(product, device);
     position = rows.at(-1)?.id ?? seen;
     await store.db.updateTable("followers").set({ position })
       .where("name", "=", FOLLOWER).execute();
   }
+}
+
+/** Whether a device of this name was deleted and is not removed from the log yet. */
+export async function isRemovalPending(
+  transaction: Transaction<RegistryTables>,
+  product: string,
+  device: string,
+): Promise<boolean> {
+  const follower = await transaction.selectFrom("followers").select("position")
+    .where("name", "=", FOLLOWER).executeTakeFirst();
+  if (follower === undefined) return false; // Nobody removes: a registry without a log.
+  const deleted = await transaction.selectFrom("changes").select("id")
+    .where("id", ">", follower.position).where("kind", "=", "device_deleted")
+    .where("product", "=", product).where("device", "=", device)
+    .limit(1).executeTakeFirst();
+  return deleted !== undefined;
 }

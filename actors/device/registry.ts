@@ -1,5 +1,6 @@
 /** Devices of the registry: who may connect, and what people call it. Secrets are kept as SHA-256. */
-import type { Clock } from "../../runtime/clock.ts";
+import { type Clock, waitMs } from "../../runtime/clock.ts";
+import { UnavailableError } from "../../runtime/errors.ts";
 import type { Random } from "../../runtime/random.ts";
 import type { Transaction } from "../../runtime/store/relational_store.ts";
 import { BAD_CURSOR, versionRefusal } from "../registry/conditions.ts";
@@ -8,6 +9,7 @@ import { accepted, invalid, type Outcome, type Page, refused } from "../registry
 import type { RegistryStore } from "../registry/registry_store.ts";
 import type { DevicesTable, RegistryTables } from "../registry/tables.ts";
 import { type ChangeKind, type ChangesFollower, recordChange } from "./changes.ts";
+import { isRemovalPending } from "./device_removals.ts";
 import { searchDevices } from "./device_search.ts";
 import {
   type Device,
@@ -42,6 +44,10 @@ export interface DeviceRegistryOptions {
   readonly changes: ChangesFollower;
 }
 
+/** Longest that a creation waits for the removal of its namesake, and how often it looks. */
+const REMOVAL_MS_MAX = 2_000;
+const REMOVAL_LOOK_MS = 20;
+
 export class DeviceRegistry {
   readonly #store: RegistryStore;
   readonly #clock: Clock;
@@ -55,27 +61,30 @@ export class DeviceRegistry {
     this.#changes = options.changes;
   }
 
-  /** Refuses with `invalid`, `not_found` (the product) or `exists`. */
+  /**
+   * Refuses with `invalid`, `not_found` (the product) or `exists`.
+   * @throws {UnavailableError} The device of this name that was deleted is still in the log.
+   */
   async create(input: NewDevice): Promise<Outcome<DeviceWithSecret>> {
     const issues = deviceIssues(input);
     if (issues.length > 0) return invalid(issues);
     const secret = input.secret ?? createSecret(this.#random);
     const row = newRow(input, secret, this.#clock.nowMs());
-    const outcome = await this.#store.db.transaction().execute(async (transaction) => {
-      const product = await transaction.selectFrom("products").select("key")
-        .where("key", "=", input.product).executeTakeFirst();
-      if (product === undefined) {
-        return refused("not_found", `Cannot find product "${input.product}"`);
-      }
-      if (await storedRow(transaction, input.product, input.device) !== undefined) {
+    const untilMs = this.#clock.monotonicMs() + REMOVAL_MS_MAX;
+    for (;;) {
+      const outcome = await this.#store.db.transaction().execute((transaction) =>
+        insertDevice(transaction, row, secret)
+      );
+      if (outcome !== undefined) return outcome;
+      if (this.#clock.monotonicMs() >= untilMs) {
         const address = `${input.product}/${input.device}`;
-        return refused("exists", `Cannot create device "${address}": it exists`);
+        throw new UnavailableError(
+          "log",
+          `Cannot create device "${address}": the one deleted before is still being removed`,
+        );
       }
-      await transaction.insertInto("devices").values(row).execute();
-      await writeTags(transaction, input.product, input.device, JSON.parse(row.tags));
-      return accepted({ device: deviceOf(row), secret });
-    });
-    return outcome;
+      await waitMs(this.#clock, REMOVAL_LOOK_MS);
+    }
   }
 
   async get(product: string, device: string): Promise<Device | undefined> {
@@ -180,6 +189,27 @@ export class DeviceRegistry {
     this.#changes.catchUp();
     return outcome;
   }
+}
+
+/** Undefined: a device of this name is still being removed. */
+async function insertDevice(
+  transaction: Transaction<RegistryTables>,
+  row: DevicesTable,
+  secret: string,
+): Promise<Outcome<DeviceWithSecret> | undefined> {
+  const product = await transaction.selectFrom("products").select("key")
+    .where("key", "=", row.product).executeTakeFirst();
+  if (product === undefined) {
+    return refused("not_found", `Cannot find product "${row.product}"`);
+  }
+  if (await storedRow(transaction, row.product, row.device) !== undefined) {
+    const address = `${row.product}/${row.device}`;
+    return refused("exists", `Cannot create device "${address}": it exists`);
+  }
+  if (await isRemovalPending(transaction, row.product, row.device)) return undefined;
+  await transaction.insertInto("devices").values(row).execute();
+  await writeTags(transaction, row.product, row.device, JSON.parse(row.tags));
+  return accepted({ device: deviceOf(row), secret });
 }
 
 function storedRow(

@@ -2,7 +2,8 @@
 import type { Connection } from "./connection.ts";
 import { encodeMessage, type GatewayState, keepSession } from "./gateway_state.ts";
 import { packetBytes } from "./frame.ts";
-import { encodeSession, sessionKey } from "./session.ts";
+import { REASON } from "./reason.ts";
+import { encodeSession } from "./session.ts";
 
 /** Ends that refuse what a peer did, counted by reason; the others are load, upkeep, or a message. */
 const REFUSALS: ReadonlySet<string> = new Set([
@@ -80,12 +81,12 @@ export function leave(
   if (state.byDevice.get(identity.key) === connection) state.byDevice.delete(identity.key);
   if (stage !== "open" || session === undefined) return;
   state.figures.connections--;
+  const { key } = identity;
   state.owed.message(
-    identity.target,
+    identity,
     encodeMessage({ type: "disconnected", session: identity.id, reason }),
   );
   session.downlinks.rewind();
-  const key = sessionKey(identity.product, identity.device);
   session.endedAtMs = state.clock.nowMs();
   if (session.isLasting) {
     if (!isTakenOver) state.owed.row(key, encodeSession(session), session);
@@ -94,8 +95,26 @@ export function leave(
   }
   // An ended session is kept too until its removal is durable: its old row must not be read.
   if (session.isLasting || session.rowAppend > state.ingress.settled) {
-    keepSession(state, identity.key, session);
+    keepSession(state, key, session);
   }
+}
+
+/**
+ * A device was deleted: its connection ends, and nothing of its session is kept. Its row is removed
+ * with the `removed` to its actor, which comes after all that was handed to the log before.
+ */
+export function forgetDevice(state: GatewayState, key: string, reason: string): void {
+  const connection = state.byDevice.get(key);
+  if (connection !== undefined) {
+    const { session } = connection;
+    if (session !== undefined) {
+      session.expirySeconds = 0;
+      session.hasRow = false;
+    }
+    close(state, connection, REASON.administrative, reason);
+  }
+  state.away.delete(key);
+  state.owed.forget(key);
 }
 
 export function stopHolding(state: GatewayState, connection: Connection): void {

@@ -13,6 +13,10 @@ export interface MqttFigures {
   loginsRefused: number;
   loginsThrottled: number;
   sessionsResumed: number;
+  /** Of absent devices, removed with their rows. */
+  sessionsExpired: number;
+  /** Rows that the last pass over all of them could not read. */
+  sessionRowsUnreadable: number;
   /** Old connections closed by a new one of the same device. */
   takeovers: number;
   publishesReceived: number;
@@ -56,6 +60,8 @@ export function createFigures(budget: ByteBudget): MqttFigures {
     loginsRefused: 0,
     loginsThrottled: 0,
     sessionsResumed: 0,
+    sessionsExpired: 0,
+    sessionRowsUnreadable: 0,
     takeovers: 0,
     publishesReceived: 0,
     payloadBytesReceived: 0,

@@ -12,8 +12,9 @@ import { createServer, type Server, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
 import { messageOf } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
+import { untilDurable } from "../../runtime/log/ingress.ts";
 import type { DeviceDownlink } from "../../actors/device/messages.ts";
-import { close, leave } from "./closing.ts";
+import { close, forgetDevice, leave } from "./closing.ts";
 import { Connection, PAUSE } from "./connection.ts";
 import { deliver } from "./downlink.ts";
 import { createFigures, type MqttFigures } from "./figures.ts";
@@ -24,6 +25,7 @@ import { acknowledgeSettled, finishTurn, handleHeld, receive } from "./packets.t
 import { PendingAppends } from "./pending_appends.ts";
 import { Retelling } from "./presence.ts";
 import { REASON } from "./reason.ts";
+import { SessionSweep } from "./session_sweep.ts";
 import { sweep } from "./sweep.ts";
 
 export interface MqttGatewayOptions extends MqttPorts {
@@ -67,7 +69,8 @@ export async function startMqttGateway(options: MqttGatewayOptions): Promise<Mqt
     options.ingress.onSettled((settled) => settle(state, settled)),
     options.ingress.onRoom(roomListener(state)),
     options.directory.onRevoked((product, device, reason) => {
-      closeDevice(state, product, device, reason);
+      if (reason === "device_deleted") forgetDevice(state, `${product}/${device}`, reason);
+      else closeDevice(state, product, device, reason);
     }),
   ];
   let cancelSweep = () => {};
@@ -77,6 +80,7 @@ export async function startMqttGateway(options: MqttGatewayOptions): Promise<Mqt
   };
   cancelSweep = state.clock.after(SWEEP_MS, sweepAgain);
   const retelling = new Retelling(state);
+  const sessionSweep = new SessionSweep(state);
   let drained: Promise<void> | undefined;
   return {
     port: (server.address() as AddressInfo).port,
@@ -91,25 +95,21 @@ export async function startMqttGateway(options: MqttGatewayOptions): Promise<Mqt
       drained ??= drain(state, server).finally(() => {
         cancelSweep();
         retelling[Symbol.dispose]();
+        sessionSweep[Symbol.dispose]();
         for (const unsubscribe of subscriptions) unsubscribe();
       }),
   };
 }
 
-function createState(options: MqttGatewayOptions): GatewayState {
-  const { ingress, directory, readRow, clock, logger, refuse, suspended, incarnation, nextEpoch } =
-    options;
+function createState(ports: MqttPorts): GatewayState {
   const budget = { bytes: 0 };
+  const { ingress, clock } = ports;
+  // What a gateway before this one handed in: rows that are read earlier may be old.
+  const before = untilDurable(ingress, ingress.offered);
   return {
-    ingress,
-    directory,
-    readRow,
-    clock,
-    logger,
-    refuse,
-    suspended,
-    incarnation,
-    nextEpoch,
+    ...ports,
+    readRow: (key) => before.then(() => ports.readRow(key)),
+    readRows: (query) => before.then(() => ports.readRows(query)),
     figures: createFigures(budget),
     budget,
     throttle: new LoginThrottle(),
@@ -118,6 +118,7 @@ function createState(options: MqttGatewayOptions): GatewayState {
     sockets: new Set(),
     byDevice: new Map(),
     away: new Map(),
+    evicted: undefined,
     holding: [],
     isDraining: false,
     nowMs: clock.nowMs(),

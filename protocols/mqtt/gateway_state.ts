@@ -4,6 +4,7 @@ import type { SuspendedAddresses } from "../../runtime/actor/suspended_actors.ts
 import type { Clock } from "../../runtime/clock.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import type { Ingress, IngressTarget } from "../../runtime/log/ingress.ts";
+import type { GatewayRowQuery, StoredGatewayRow } from "../../runtime/log/partition_log.ts";
 import { packHead } from "../../runtime/log/record.ts";
 import type { Logger } from "../../runtime/logger.ts";
 import type { DeviceDirectory } from "../../actors/device/directory.ts";
@@ -21,6 +22,7 @@ export interface MqttPorts {
   readonly directory: DeviceDirectory;
   /** A durable row that was written through the ingress. */
   readonly readRow: (key: string) => Promise<Uint8Array | undefined>;
+  readonly readRows: (query: GatewayRowQuery) => Promise<readonly StoredGatewayRow[]>;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Counts a refused message or point by its reason, a constant. */
@@ -44,6 +46,8 @@ export interface GatewayState extends MqttPorts {
   readonly byDevice: Map<string, Connection>;
   /** Lasting sessions of absent devices, oldest first; what is not here is read from its row. */
   readonly away: Map<string, Session>;
+  /** Devices whose sessions left `away` while a page of rows is read; absent: none is. */
+  evicted: Set<string> | undefined;
   /** Connections that wait for room in the log, longest first. */
   holding: Connection[];
   isDraining: boolean;
@@ -82,12 +86,12 @@ export function offer(
  */
 export function offerSession(
   state: GatewayState,
-  { product, device, target }: Identity,
+  { key, target }: Identity,
   session: Session,
   parts?: readonly Uint8Array[],
 ): number | undefined {
   if (state.owed.length > 0 && !state.owed.flush()) return undefined;
-  const row = { key: sessionKey(product, device), value: encodeSession(session) };
+  const row = { key: sessionKey(key), value: encodeSession(session) };
   const append = parts === undefined
     ? state.ingress.offerRow(row.key, row.value)
     : state.ingress.offerWithRow(target, parts, row);
@@ -105,6 +109,7 @@ export function keepSession(state: GatewayState, key: string, session: Session):
   for (const [oldest, other] of state.away) {
     if (other.rowAppend > state.ingress.settled) continue;
     state.away.delete(oldest);
+    state.evicted?.add(oldest);
     return;
   }
 }

@@ -182,7 +182,7 @@ function findSession(
     open(state, connection, identity, plan, plan.isClean ? undefined : known);
     return resume(connection);
   }
-  const key = sessionKey(identity.product, identity.device);
+  const key = sessionKey(identity.key);
   state.readRow(key).then((row) => {
     if (connection.stage !== "connecting") return;
     const session = row === undefined ? undefined : decodeSession(row);
@@ -217,7 +217,7 @@ function open(
   tellConnected(state, connection);
   session.expirySeconds = plan.expirySeconds;
   session.endedAtMs = undefined;
-  const key = sessionKey(identity.product, identity.device);
+  const { key } = identity;
   if (session.isLasting) state.owed.row(key, encodeSession(session), session);
   else if (plan.isClean || found !== undefined) state.owed.row(key, undefined, session);
   connection.send(connackOf(identity, connection, plan, session, isResumed));

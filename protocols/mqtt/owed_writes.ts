@@ -5,10 +5,16 @@
  */
 import type { Ingress, IngressTarget } from "../../runtime/log/ingress.ts";
 import { LIMITS } from "../../runtime/limits.ts";
-import type { Session } from "./session.ts";
+import { type Session, sessionKey } from "./session.ts";
 
+/** `key`: `{product}/{device}`. */
 type OwedWrite =
-  | { readonly type: "message"; readonly target: IngressTarget; readonly body: Uint8Array }
+  | {
+    readonly type: "message";
+    readonly key: string;
+    readonly target: IngressTarget;
+    readonly body: Uint8Array;
+  }
   | {
     readonly type: "row";
     readonly key: string;
@@ -32,17 +38,25 @@ export class OwedWrites {
     return this.#queue.length >= 2 * LIMITS.mqttAwaySessionsMax;
   }
 
-  message(target: IngressTarget, body: Uint8Array): void {
-    this.#add({ type: "message", target, body });
+  message(
+    device: { readonly key: string; readonly target: IngressTarget },
+    body: Uint8Array,
+  ): void {
+    this.#add({ type: "message", key: device.key, target: device.target, body });
   }
 
-  /** @param session Learns the append of its row. */
+  /** The session row of a device; no value removes it. @param session Learns the append of its row. */
   row(key: string, value: Uint8Array | undefined, session?: Session): void {
     if (session !== undefined) {
       session.rowAppend = Infinity;
       session.hasRow = value !== undefined;
     }
     this.#add({ type: "row", key, value, session });
+  }
+
+  /** A device was deleted: nothing of it may come after its removal. */
+  forget(key: string): void {
+    if (this.#queue.length > 0) this.#queue = this.#queue.filter((write) => write.key !== key);
   }
 
   /** Hands over what is owed; false if something still is. */
@@ -60,7 +74,7 @@ export class OwedWrites {
   #write(write: OwedWrite): boolean {
     const append = write.type === "message"
       ? this.#ingress.offer(write.target, [write.body])
-      : this.#ingress.offerRow(write.key, write.value);
+      : this.#ingress.offerRow(sessionKey(write.key), write.value);
     if (append === undefined) return false;
     if (write.type === "row" && write.session !== undefined) write.session.rowAppend = append;
     return true;

@@ -11,18 +11,18 @@ const PER_STEP = LIMITS.mqttRetellsPerSecondMax * STEP_MS / 1_000;
 
 export function tellConnected(state: GatewayState, connection: Connection): void {
   const { epoch, remote } = connection;
-  const { id, target } = connection.identity!;
+  const { id } = connection.identity!;
   state.owed.message(
-    target,
+    connection.identity!,
     encodeMessage({ type: "connected", session: id, epoch, wire: "mqtt", remote }),
   );
 }
 
 /** Has the actor send the desired properties that differ, if the device subscribed to them. */
 export function askDelta(state: GatewayState, connection: Connection): void {
-  const { id, prefix, target } = connection.identity!;
+  const { id, prefix } = connection.identity!;
   if (connection.session!.qosOf(prefix, "properties/set") === undefined) return;
-  state.owed.message(target, encodeMessage({ type: "deliver", session: id }));
+  state.owed.message(connection.identity!, encodeMessage({ type: "deliver", session: id }));
 }
 
 /** Devices whose actors are to be told again, at a bounded rate. */

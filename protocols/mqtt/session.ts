@@ -67,8 +67,11 @@ export function withSubscription(
   return [...list.filter((one) => one.filter !== added.filter), added];
 }
 
-export function sessionKey(product: string, device: string): string {
-  return `mqtt/${product}/${device}`;
+export const SESSION_PREFIX = "mqtt/";
+
+/** @param key `{product}/{device}`. */
+export function sessionKey(key: string): string {
+  return SESSION_PREFIX + key;
 }
 
 export function encodeSession(session: Session): Uint8Array {

@@ -42,6 +42,8 @@ export interface Ingress {
   onRoom(listener: () => void): () => void;
   /** Highest number that is durable. */
   readonly settled: number;
+  /** Highest number that carries anything; `settled <= offered`. */
+  readonly offered: number;
   /** Why appends are refused at present (`overloaded`, `disk_reserve`, `store_failed`); else absent. */
   readonly refusal: string | undefined;
   readonly unacknowledgedBytes: number;
@@ -206,9 +208,13 @@ export class GroupIngress implements Ingress {
     waiting.resolve(value);
   }
 
+  get offered(): number {
+    return this.#openBytes > 0 ? this.#openNumber : this.#openNumber - 1;
+  }
+
   /** Resolves when everything offered so far is durable, or after `withinMs`. */
   async drain(withinMs: number): Promise<boolean> {
-    const until = this.#openBytes > 0 ? this.#openNumber : this.#openNumber - 1;
+    const until = this.offered;
     if (this.settled >= until) return true;
     this.#flush();
     return await new Promise((resolve) => {
@@ -324,6 +330,21 @@ export class GroupIngress implements Ingress {
       this.#flush();
     });
   }
+}
+
+/** Resolves when append `number` is durable. */
+export async function untilDurable(
+  ingress: Pick<Ingress, "settled" | "onSettled">,
+  number: number,
+): Promise<void> {
+  if (ingress.settled >= number) return;
+  await new Promise<void>((resolve) => {
+    const unlisten = ingress.onSettled((settled) => {
+      if (settled < number) return;
+      unlisten();
+      resolve();
+    });
+  });
 }
 
 function lengthOf(target: IngressTarget, parts: readonly Uint8Array[]): number {

@@ -1,6 +1,10 @@
 /** An ingress in memory whose appends become durable when the test says so. */
 import { bodyAt, recordEnd, writeRecord } from "../../runtime/log/record.ts";
-import type { GatewayRow } from "../../runtime/log/partition_log.ts";
+import type {
+  GatewayRow,
+  GatewayRowQuery,
+  StoredGatewayRow,
+} from "../../runtime/log/partition_log.ts";
 import type { Ingress, IngressTarget } from "../../runtime/log/ingress.ts";
 import { addressAt } from "../../runtime/log/record.ts";
 
@@ -13,6 +17,7 @@ export interface OfferedMessage {
 
 export class FakeIngress implements Ingress {
   settled = 0;
+  offered = 0;
   refusal: string | undefined;
   unacknowledgedBytes = 0;
   /** In order of arrival, durable or not. */
@@ -113,6 +118,12 @@ export class FakeIngress implements Ingress {
     return Promise.resolve(this.rows.get(key));
   }
 
+  readRows({ prefix, after, limit }: GatewayRowQuery): Promise<StoredGatewayRow[]> {
+    const keys = [...this.rows.keys()].filter((key) => key.startsWith(prefix) && key > after);
+    const page = keys.sort().slice(0, limit);
+    return Promise.resolve(page.map((key) => ({ key, value: this.rows.get(key)! })));
+  }
+
   /** Messages of one type, in order. */
   // deno-lint-ignore no-explicit-any -- whatever JSON the gateway made
   bodies(type: string): any[] {
@@ -138,7 +149,7 @@ export class FakeIngress implements Ingress {
   }
 
   #admitted(): number {
-    const append = this.isSealingEach ? this.seal() : this.#open;
+    const append = this.offered = this.isSealingEach ? this.seal() : this.#open;
     if (this.isAutomatic) {
       queueMicrotask(() => {
         if (append === this.#open) this.seal();

@@ -4,6 +4,7 @@ import { type Clock, systemClock } from "../../runtime/clock.ts";
 import type { Issue } from "../../runtime/errors.ts";
 import { createLogger } from "../../runtime/logger.ts";
 import { type MqttGateway, startMqttGateway } from "../../protocols/mqtt/gateway.ts";
+import type { MqttPorts } from "../../protocols/mqtt/gateway_state.ts";
 import { FakeIngress } from "./fake_ingress.ts";
 import { createManualClock, type ManualClock } from "./manual_clock.ts";
 import { waitFor } from "./wait.ts";
@@ -70,6 +71,7 @@ export interface FixtureOptions {
   /** Of an earlier gateway, for restarts. */
   readonly ingress?: FakeIngress;
   readonly readRow?: (key: string) => Promise<Uint8Array | undefined>;
+  readonly readRows?: MqttPorts["readRows"];
   /** Addresses of actors that are full of dead letters. */
   readonly suspended?: ReadonlySet<string>;
 }
@@ -90,6 +92,7 @@ export async function startMqttFixture(options: FixtureOptions = {}): Promise<Mq
     ingress,
     directory,
     readRow: options.readRow ?? ((key) => ingress.readRow(key)),
+    readRows: options.readRows ?? ((query) => ingress.readRows(query)),
     clock: gatewayClock,
     logger: createLogger({
       level: "error",
