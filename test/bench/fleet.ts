@@ -39,9 +39,13 @@ export class Fleet implements AsyncDisposable {
     readonly devicesFile: string,
   ) {}
 
-  /** Starts the product in `directory` and registers `count` devices, `d-0` and on. */
-  static async start(directory: string, count: number): Promise<Fleet> {
-    const roost = await startRoost({ dataDir: `${directory}/data` });
+  /**
+   * Starts the product in `directory` and registers `count` devices, `d-0` and on.
+   * @param entry Composition root, relative to the repository. Default: the product's.
+   */
+  static async start(directory: string, count: number, entry?: string): Promise<Fleet> {
+    const dataDir = `${directory}/data`;
+    const roost = await startRoost(entry === undefined ? { dataDir } : { dataDir, entry });
     try {
       const owner = await roost.api();
       await owner.createProduct({ key: PRODUCT });

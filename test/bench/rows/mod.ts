@@ -2,6 +2,7 @@
 import type { Row } from "../row.ts";
 import { actorMessages, idleActor } from "./actor_memory.ts";
 import { bytesPerPoint } from "./bytes_per_point.ts";
+import { handlerFaults } from "./handler_faults.ts";
 import { httpIngest, telemetryQuery } from "./http_ingest.ts";
 import { idleConnection } from "./idle_connection.ts";
 import { mqttLatency } from "./mqtt_latency.ts";
@@ -23,4 +24,5 @@ export const ROWS: readonly Row[] = [
   httpIngest,
   telemetryQuery,
   restartPending,
+  handlerFaults,
 ];
