@@ -71,6 +71,14 @@ export const LIMITS = {
   activitiesHeldMax: 1_024,
   /** Engine silence with a batch in hand after which it is killed. Too small: a busy host kills it. */
   engineStallMs: 2_000,
+  /**
+   * Longest that `engineSliceMessages` messages may take, a quarter of it on the CPU, before the engine ends
+   * itself as stuck, alive or orphaned. Too small: a heavy handler on a slow machine is taken for a
+   * loop. Too big: each loop holds up all partitions for as long.
+   */
+  engineLoopMs: 1_000,
+  /** Messages between two looks at that: fewer cost more watches, 20 µs each. */
+  engineSliceMessages: 512,
   /** Old-space heap of the engine process, megabytes. */
   engineHeapMbMax: 512,
 
@@ -280,6 +288,10 @@ assert(
 assert(
   LIMITS.stepBytesMax >= LIMITS.appendBytesMax && LIMITS.walBytesMax >= 2 * LIMITS.stepBytesMax,
   "stepBytesMax must hold an append, walBytesMax must hold steps",
+);
+assert(
+  LIMITS.engineLoopMs < LIMITS.engineStallMs,
+  "an engine must find its own loop before it is killed for it",
 );
 assert(
   LIMITS.acknowledgeMsMax > 2 * LIMITS.engineStallMs,

@@ -18,7 +18,15 @@ import { type Address, idOf, kindOf, type Partition, partitionOf } from "./addre
 import type { Engine, LoadStates, PartitionBatch, PartitionCommit } from "./batch.ts";
 import type { Behaviours } from "./behaviour.ts";
 import { emitEvents, type EngineEvent } from "./engine_events.ts";
-import { PartitionRun, type Planned, type PlannedBatch, type RunOptions } from "./partition_run.ts";
+import type { Guard } from "./loop_guard.ts";
+import {
+  PartitionRun,
+  type Planned,
+  type PlannedBatch,
+  type Progress,
+  type RunOptions,
+  type Slices,
+} from "./partition_run.ts";
 import { type EngineLimits, Turn } from "./turn.ts";
 
 export interface ActorEngineOptions {
@@ -29,8 +37,10 @@ export interface ActorEngineOptions {
   readonly limits?: Partial<EngineLimits>;
   /** Deep-freezes states and messages, so that a behaviour that changes them throws. For tests. */
   readonly freeze?: boolean;
-  /** Before the first record of a partition and after every 16: the sign of life. */
-  readonly onProgress?: (partition: Partition) => void;
+  /** Before the first root of a partition and after every 16: the sign of life. */
+  readonly onProgress?: (progress: Progress) => void;
+  /** Runs each slice of at most `engineSliceMessages`. If it throws, the engine is of no use any more. */
+  readonly guard?: Guard;
   readonly onLifecycle?: (event: EngineEvent) => void;
 }
 
@@ -51,6 +61,7 @@ class BatchEngine implements ActorEngine {
   readonly #table: ActivationTable;
   readonly #turn: Turn;
   readonly #run: RunOptions;
+  readonly #guard: Guard;
   /** Time of the last root of each partition. */
   readonly #nowMs = new Map<Partition, number>();
   #isHandling = false;
@@ -63,10 +74,10 @@ class BatchEngine implements ActorEngine {
     this.#limits = { ...LIMITS, ...options.limits };
     this.#table = new ActivationTable(this.#limits);
     this.#turn = new Turn(options.behaviours, this.#table, this.#limits, isFreezing);
+    this.#guard = options.guard ?? ((work) => work());
     this.#run = {
       turn: this.#turn,
       table: this.#table,
-      loadAll: (activations) => this.#load(activations),
       isFreezing,
       onProgress: options.onProgress,
     };
@@ -76,14 +87,13 @@ class BatchEngine implements ActorEngine {
     assert(!this.#isHandling, "handle is called once at a time");
     this.#isHandling = true;
     try {
-      // What is in memory is committed now, and only now may be dropped.
-      this.sweep();
-      const missing = new Set<Activation>();
-      const planned = batches.map((batch) => this.#plan(batch, missing));
-      if (missing.size > 0) await this.#load([...missing]);
-      const commits: PartitionCommit[] = [];
-      for (const plan of planned) commits.push(await this.#handlePartition(plan));
-      return commits;
+      this.#turn.sliceMessages = 0;
+      const slices = this.#handleAll(batches);
+      for (;;) {
+        const slice = this.#guard(() => slices.next());
+        if (slice.done) return slice.value;
+        if (slice.value.length > 0) await this.#load(slice.value);
+      }
     } catch (fault) {
       for (const batch of batches) this.#toForget.add(batch.partition);
       throw fault;
@@ -114,10 +124,21 @@ class BatchEngine implements ActorEngine {
     return this.#table.sweep(this.#turn.nowS);
   }
 
-  async #handlePartition(planned: PlannedBatch): Promise<PartitionCommit> {
+  *#handleAll(batches: readonly PartitionBatch[]): Slices<PartitionCommit[]> {
+    // What is in memory is committed now, and only now may be dropped.
+    this.sweep();
+    const missing = new Set<Activation>();
+    const planned = batches.map((batch) => this.#plan(batch, missing));
+    if (missing.size > 0) yield [...missing];
+    const commits: PartitionCommit[] = [];
+    for (const plan of planned) commits.push(yield* this.#handlePartition(plan));
+    return commits;
+  }
+
+  *#handlePartition(planned: PlannedBatch): Slices<PartitionCommit> {
     const { partition } = planned.batch;
     const run = new PartitionRun(this.#run, planned, this.#nowMs.get(partition) ?? 0);
-    const commit = await run.run();
+    const commit = yield* run.run();
     this.#nowMs.set(partition, run.nowMs);
     const { onLifecycle } = this.#options;
     if (onLifecycle !== undefined) {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { AWAY, EngineHarness, HOME } from "../../test/support/engine_harness.ts";
+import { LIMITS } from "../limits.ts";
 import type { Behaviour, Message } from "./behaviour.ts";
 
 type Command = Message & {
@@ -148,4 +149,21 @@ Deno.test("an actor with a new state of another kind counts its sends' bytes too
   const send = { to: "sender/a", message: { type: "x", size: 2_000 } as Command };
   const commits = await harness.runAll([send, send]);
   assert.deepEqual(commits.map(({ sends }) => sends.length), [3, 3]);
+});
+
+Deno.test("a batch is handled in slices, also what one record causes in its partition", async () => {
+  let slices = 0;
+  const harness = new EngineHarness([maker], {
+    freeze: false,
+    guard(work) {
+      slices++;
+      return work();
+    },
+    limits: { commitKeysMax: 10_000, commitBytesMax: 4_000_000 },
+  });
+  await harness.run([make("a", { fan: 3 * LIMITS.engineSliceMessages })]);
+  assert(slices > 3, `one record with many messages in ${slices} slices`);
+  slices = 0;
+  await harness.run(Array.from({ length: 3 * LIMITS.engineSliceMessages }, () => make("a")));
+  assert(slices > 3, `many records in ${slices} slices`);
 });

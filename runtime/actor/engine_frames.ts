@@ -31,7 +31,7 @@ export const FRAME = {
   commits: 11,
   /** From the engine: `{addresses}` to load. */
   load: 12,
-  /** From the engine: `{partition, handled}`: it is alive. */
+  /** From the engine: `Progress`: it is alive. */
   progress: 13,
   /** From the engine: `handle` failed as a whole, `{message}`. */
   failed: 14,

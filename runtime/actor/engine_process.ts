@@ -1,12 +1,14 @@
 /**
  * An engine in a child process: packed frames over its pipes, a heap limit, no network and no write
- * permission. Silence with a batch in hand is answered with SIGKILL, since Deno cannot end a loop.
+ * permission. It ends itself when a handler loops (`engine_child.ts`); silence with a batch in hand, of
+ * whatever cause, is answered with SIGKILL.
  */
 import type { Clock } from "../clock.ts";
 import { messageOf, UnavailableError } from "../errors.ts";
 import { LIMITS } from "../limits.ts";
 import type { Logger } from "../logger.ts";
 import type { Partition } from "./address.ts";
+import type { Progress } from "./partition_run.ts";
 import type { Engine, LoadStates, PartitionBatch, PartitionCommit } from "./batch.ts";
 import type { EngineEvent } from "./engine_events.ts";
 import {
@@ -21,14 +23,14 @@ import {
 
 /** The engine ended while it had a batch in hand, or could not take one. */
 export class EngineDiedError extends UnavailableError {
-  /** Where it was, as far as it said: records handled of that partition's batch, at least. */
-  readonly suspect: { readonly partition: Partition; readonly handled: number } | undefined;
+  /** Where it was, as far as it said. */
+  readonly suspect: Progress | undefined;
   /** False: it had ended before it got the batch, so the batch is not to blame. */
   readonly hadBatch: boolean;
   constructor(
     message: string,
     hadBatch: boolean,
-    suspect?: { partition: Partition; handled: number },
+    suspect?: Progress,
   ) {
     super("engine", message);
     this.hadBatch = hadBatch;
@@ -103,7 +105,7 @@ class PipedEngine implements EngineProcess {
   readonly #input: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
   #inHand: InHand | undefined;
   #events: readonly EngineEvent[] = [];
-  #suspect: { partition: Partition; handled: number } | undefined;
+  #suspect: Progress | undefined;
   /** Looks of the watch since the last sign of life. */
   #silentLooks = 0;
   #isReady = false;
@@ -211,7 +213,7 @@ class PipedEngine implements EngineProcess {
         this.#isReady = true;
         return this.#resolveReady();
       case FRAME.progress:
-        this.#suspect = frame.head as { partition: Partition; handled: number };
+        this.#suspect = frame.head as Progress;
         return;
       case FRAME.load: {
         const { addresses } = frame.head as { addresses: string[] };

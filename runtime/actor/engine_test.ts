@@ -348,7 +348,10 @@ Deno.test("a context is of no use after its receive", async () => {
 Deno.test("progress is told before the first record of a partition and every 16 records", async () => {
   const harness = new EngineHarness([counter]);
   await harness.run(Array.from({ length: 40 }, () => add("a")));
-  assert.deepEqual(harness.progress, [HOME_PARTITION, HOME_PARTITION, HOME_PARTITION]);
+  assert.deepEqual(
+    harness.progress,
+    [0, 16, 32].map((roots) => ({ partition: HOME_PARTITION, roots })),
+  );
 });
 
 Deno.test("records before the cursor are not handled again", async () => {

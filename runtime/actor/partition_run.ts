@@ -1,4 +1,7 @@
-/** Handles the batch of one partition with a `Turn`: merges by time, ends in time, makes the commit. */
+/**
+ * Handles the batch of one partition with a `Turn`: merges by time, ends in time, makes the commit.
+ * Done in slices: a generator, so that who runs it can watch over each.
+ */
 import { CodecError } from "../errors.ts";
 import { addressAt, bodyStartAt, budgetAt, metadataAt, recordEnd } from "../log/record.ts";
 import type { Activation, ActivationTable } from "./activation.ts";
@@ -13,17 +16,25 @@ import { encodeEnvelope, NO_TRAITS } from "./state_codec.ts";
 import type { Turn } from "./turn.ts";
 import { decodeUtf8, isAscii } from "./utf8.ts";
 
-/** Records between two calls of `onProgress`; the first call comes before the first record. */
-const PROGRESS_RECORDS = 16;
+/** What was handled of a partition's batch, at least. */
+export interface Progress {
+  readonly partition: Partition;
+  /** Records and fired reminders. */
+  readonly roots: number;
+}
+
+/** Roots between two calls of `onProgress`; the first call comes before the first root. */
+export const PROGRESS_ROOTS = 16;
 
 export interface RunOptions {
   readonly turn: Turn;
   readonly table: ActivationTable;
-  /** Loads these actors, in one call. */
-  readonly loadAll: (activations: readonly Activation[]) => Promise<void>;
   readonly isFreezing: boolean;
-  readonly onProgress: ((partition: Partition) => void) | undefined;
+  readonly onProgress: ((progress: Progress) => void) | undefined;
 }
+
+/** Each step is a slice of work. It yields the actors to load, in one call, before it goes on. */
+export type Slices<T> = Generator<readonly Activation[], T, void>;
 
 /** Why a record has no actor, in place of one. */
 export type Planned = Activation | string;
@@ -73,10 +84,10 @@ export class PartitionRun {
    * handling it; if the exact commit does not fit, the same batch is run again with exact sizes. So
    * what is bounded is what is committed: a state may outgrow its bound for some records of a batch.
    */
-  async run(): Promise<PartitionCommit> {
+  *run(): Slices<PartitionCommit> {
     for (const isCareful of [false, true]) {
       this.#restart(isCareful);
-      const toCursor = await this.#handle();
+      const toCursor = yield* this.#handle();
       if (toCursor === "careful") continue;
       const states = encodeStates(this.#turn, this.#options.table);
       if (states !== undefined) return this.#commitOf(states, toCursor);
@@ -110,7 +121,7 @@ export class PartitionRun {
   }
 
   /** The cursor where the batch ended early; undefined: all is handled. */
-  async #handle(): Promise<number | undefined | "careful"> {
+  *#handle(): Slices<number | undefined | "careful"> {
     const { segments, cursor, nextCursor, endOfLogAtMs } = this.#batch;
     this.#progress();
     for (let s = 0; s < segments.length; s++) {
@@ -123,7 +134,7 @@ export class PartitionRun {
         const offset = firstOffset + i;
         if (offset < cursor) continue;
         if (this.#merge.nextDueMs <= acceptedAtMs) {
-          const ended = await this.#fireUntil(acceptedAtMs);
+          const ended = yield* this.#fireUntil(acceptedAtMs);
           if (ended !== "done") return ended === "cut" ? offset : ended;
         }
         if (this.#turn.messages >= this.#turn.limits.batchMessagesMax) return offset;
@@ -132,15 +143,17 @@ export class PartitionRun {
         this.#turn.root.isIngress = isIngress;
         const settled = this.#begin(bytes, text, at, end)
           ? this.#turn.settle()
-          : await this.#finish();
+          : yield* this.#finish();
         if (settled !== "done") return settled === "cut" ? offset : settled;
         this.#accept();
         if (isIngress && !this.#turn.isRootParked) this.#processed++;
-        if (++this.#records % PROGRESS_RECORDS === 0) this.#progress();
+        this.#records++;
+        this.#countRoot();
+        if (this.#turn.hasSliceEnded) yield* this.#pause([]);
       }
     }
     if (endOfLogAtMs === undefined) return undefined;
-    const ended = await this.#fireUntil(endOfLogAtMs);
+    const ended = yield* this.#fireUntil(endOfLogAtMs);
     if (ended === "careful") return ended;
     return ended === "cut" ? nextCursor : undefined;
   }
@@ -182,9 +195,14 @@ export class PartitionRun {
   }
 
   /** Loads what the root's own messages need, as often as it takes. */
-  async #finish(): Promise<"done" | "cut" | "careful"> {
-    do await this.#options.loadAll(this.#turn.unloaded()); while (!this.#turn.drain());
+  *#finish(): Slices<"done" | "cut" | "careful"> {
+    do yield* this.#pause(this.#turn.unloaded()); while (!this.#turn.drain());
     return this.#turn.settle();
+  }
+
+  *#pause(missing: readonly Activation[]): Slices<void> {
+    yield missing;
+    this.#turn.sliceMessages = 0;
   }
 
   /** The root's effects stand: its reminders count from now on. */
@@ -197,7 +215,7 @@ export class PartitionRun {
     }
   }
 
-  async #fireUntil(untilMs: number): Promise<"done" | "cut" | "careful"> {
+  *#fireUntil(untilMs: number): Slices<"done" | "cut" | "careful"> {
     const turn = this.#turn;
     for (;;) {
       const reminder = this.#merge.due(untilMs);
@@ -205,11 +223,13 @@ export class PartitionRun {
       // A reminder that sets itself again may be due for ever: the batch has to end.
       if (this.#fired >= turn.limits.batchRecordsMax) return "cut";
       if (turn.messages >= turn.limits.batchMessagesMax) return "cut";
-      const settled = this.#fire(reminder) ? turn.settle() : await this.#finish();
+      const settled = this.#fire(reminder) ? turn.settle() : yield* this.#finish();
       if (settled !== "done") return settled;
       this.#merge.fired(reminder);
       this.#accept();
-      if (++this.#fired % PROGRESS_RECORDS === 0) this.#progress();
+      this.#fired++;
+      this.#countRoot();
+      if (turn.hasSliceEnded) yield* this.#pause([]);
     }
   }
 
@@ -229,8 +249,13 @@ export class PartitionRun {
     return this.#deliver(actor, parseMessage(textOf(body)));
   }
 
+  #countRoot(): void {
+    if ((this.#records + this.#fired) % PROGRESS_ROOTS === 0) this.#progress();
+  }
+
   #progress(): void {
-    this.#options.onProgress?.(this.#batch.partition);
+    const { partition } = this.#batch;
+    this.#options.onProgress?.({ partition, roots: this.#records + this.#fired });
   }
 }
 

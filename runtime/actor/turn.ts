@@ -2,7 +2,8 @@
  * The synchronous core of the engine: hands messages of one partition to their actors and collects
  * what they change and ask for. The caller's duties, per root record, in order:
  * 1. `root.set…`, `beginRoot`, then `deliver` (or `refuse`) the root itself.
- * 2. `drain` until it returns true; when it returns false, load `unloaded()` first.
+ * 2. `drain` until it returns true; when it returns false, load `unloaded()` first, if any. It returns
+ *    false at the end of a slice too.
  * 3. `settle`: "done" keeps the root's effects; "cut" has taken them back, and the batch ends before
  *    this root; "careful" asks to run the batch again from its start with exact sizes.
  *
@@ -59,6 +60,8 @@ export class Turn {
   isCareful = false;
   /** Messages handled since `begin`. */
   messages = 0;
+  /** Messages handled since the slice began; who runs it sets it back. */
+  sliceMessages = 0;
   /** The root itself was parked. */
   isRootParked = false;
   /** Seconds, for idle times. */
@@ -126,6 +129,10 @@ export class Turn {
     if (reminder !== undefined && target !== undefined) this.#dropReminder(target, reminder);
   }
 
+  get hasSliceEnded(): boolean {
+    return this.sliceMessages >= LIMITS.engineSliceMessages;
+  }
+
   get effectsMark(): number {
     return this.#effectsMark;
   }
@@ -142,11 +149,12 @@ export class Turn {
     this.#park(to, 0, { reason, detail }, undefined);
   }
 
-  /** Hands over what the root sent within the partition; false: the next target is not loaded. */
+  /** Hands over what the root sent within the partition; false: there is more, after a pause. */
   drain(): boolean {
     while (this.#head < this.#messages.length && !this.#isFull) {
       const target = this.#targets[this.#head];
-      if (target !== undefined && !target.isLoaded) return false;
+      const isMissing = target !== undefined && !target.isLoaded;
+      if (isMissing || this.hasSliceEnded) return false;
       const message = this.#messages[this.#head]!;
       const to = this.#addresses[this.#head]!;
       const index = ++this.#head;
@@ -198,6 +206,7 @@ export class Turn {
 
   #deliver(activation: Activation, message: Message, index: number): void {
     this.messages++;
+    this.sliceMessages++;
     activation.isRecent = true;
     activation.usedAtS = this.nowS;
     if (activation.traits.isSuspended && !this.#resume(activation, index)) {

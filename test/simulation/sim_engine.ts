@@ -36,7 +36,7 @@ export function startSimEngine(options: SimEngineOptions): RunningEngine {
     isEnded = true;
     end("died");
     options.trace(`engine dies${partition === undefined ? "" : ` in ${partition}`}`);
-    const suspect = partition === undefined ? undefined : { partition, handled: 0 };
+    const suspect = partition === undefined ? undefined : { partition, roots: 0 };
     return new EngineDiedError("died", hadBatch, suspect);
   };
   const maybeDie = (batches: readonly PartitionBatch[]) => {

@@ -7,6 +7,8 @@ import { createBehaviours } from "../../runtime/actor/behaviour.ts";
 import { type ActorEngine, createActorEngine } from "../../runtime/actor/engine.ts";
 import type { EngineEvent } from "../../runtime/actor/engine_events.ts";
 import { peekState } from "../../runtime/actor/state_codec.ts";
+import type { Guard } from "../../runtime/actor/loop_guard.ts";
+import type { Progress } from "../../runtime/actor/partition_run.ts";
 import type { EngineLimits } from "../../runtime/actor/turn.ts";
 import { packRecord, type RecordHead } from "../../runtime/log/record.ts";
 import type { Segment, SegmentClass } from "../../runtime/log/partition_log.ts";
@@ -29,6 +31,7 @@ export type TestRecord = Partial<RecordHead> & {
 export interface HarnessOptions {
   readonly limits?: Partial<EngineLimits>;
   readonly freeze?: boolean;
+  readonly guard?: Guard;
 }
 
 export class EngineHarness {
@@ -36,7 +39,7 @@ export class EngineHarness {
   readonly reminders = new Map<string, Reminder>();
   readonly loads: (readonly Address[])[] = [];
   readonly events: EngineEvent[] = [];
-  readonly progress: Partition[] = [];
+  readonly progress: Progress[] = [];
   engine: ActorEngine;
   monotonicMs = 0;
   failNextLoad = false;
@@ -126,7 +129,8 @@ export class EngineHarness {
       clock: { monotonicMs: () => this.monotonicMs },
       freeze: this.#options.freeze ?? true,
       limits: this.#options.limits ?? {},
-      onProgress: (partition) => this.progress.push(partition),
+      ...(this.#options.guard === undefined ? undefined : { guard: this.#options.guard }),
+      onProgress: (progress) => this.progress.push(progress),
       onLifecycle: (event) => this.events.push(event),
     });
   }

@@ -1,6 +1,7 @@
 /**
  * An engine whose devices do as a property `fault` says: `throw`, `loop` for ever, `allocate` without
- * end, or `exit` the process. `{"fault": "loop"}` sent by a device is enough.
+ * end, `exit` the process, or `wait` once without using the CPU. `{"fault": "loop"}` sent by a device
+ * is enough.
  */
 import { deviceBehaviour } from "../../actors/device/device_behaviour.ts";
 import type { DeviceMessage, DeviceState } from "../../actors/device/messages.ts";
@@ -18,9 +19,15 @@ const faulty: Behaviour<DeviceState, DeviceMessage> = {
   },
 };
 
+let hasWaited = false;
+
 function misbehave(fault: unknown): void {
   if (fault === "throw") throw new Error("planted fault");
   if (fault === "exit") Deno.exit(3);
+  if (fault === "wait" && !hasWaited) {
+    hasWaited = true;
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+  }
   const kept: number[][] = [];
   while (fault === "loop" || fault === "allocate") {
     if (fault === "allocate") kept.push(new Array(1_000_000).fill(kept.length));

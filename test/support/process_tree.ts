@@ -35,6 +35,16 @@ export function isAlive(pid: number): boolean {
   return parentOf(pid) !== undefined;
 }
 
+/** CPU time of a process so far, in user mode; 0 if it is gone. */
+export function cpuMsOf(pid: number): number {
+  const stat = readProc(pid, "stat");
+  if (stat === undefined) return 0;
+  return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[11]) * TICK_MS;
+}
+
+/** `USER_HZ` is 100 on each architecture that Deno runs on. */
+const TICK_MS = 10;
+
 export function memoryOfTree(root: number): TreeMemory {
   const processes = treeOf(root).map(memoryOf).filter((one) => one !== undefined);
   const sum = (pick: (one: ProcessMemory) => number) =>
