@@ -217,6 +217,12 @@ export const LIMITS = {
 
   /** Sockets of the MQTT gateway, logged in or not. At the bound a new one is closed at once. */
   mqttConnectionsMax: 50_000,
+  /**
+   * Sockets of one network (`networkOf`) that have not logged in; one more is closed at once. Logged-in
+   * devices are not counted: many live behind one address. Too small: when all of them come back at
+   * once, most have to try again; too big: one address can hold many sockets for `mqttConnectMsMax`.
+   */
+  mqttStrangersPerNetworkMax: 256,
   /** Bytes of a CONNECT, and all that a peer without a login may make us keep. */
   mqttConnectBytesMax: 4_096,
   /** Longest a socket may stay without a login. */
@@ -259,9 +265,9 @@ export const LIMITS = {
   mqttSessionPageRows: 256,
   /** Sessions of absent devices kept in memory; the others are read from their rows. */
   mqttAwaySessionsMax: 10_000,
-  /** Failed logins of one address within a minute, after which it is refused unheard. */
+  /** Failed logins of one network within a minute, after which it is refused unheard. */
   loginFailuresMax: 10,
-  /** Addresses whose failed logins are counted; the oldest gives way. */
+  /** Networks whose failed logins are counted; the oldest gives way. */
   loginFailureAddressesMax: 10_000,
 } as const;
 

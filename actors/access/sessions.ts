@@ -59,7 +59,7 @@ export class Sessions {
   }
 
   /**
-   * @param remote Address of the caller, without its port.
+   * @param remote Network of the caller (`networkOf`), for its failures.
    * @throws {OverloadedError} Too many passwords are being checked.
    */
   async login(

@@ -1,4 +1,4 @@
-/** Wrong credentials by remote address: at the bound, further attempts wait for the window's end. */
+/** Wrong credentials by network of the peer: at the bound, further attempts wait for the window's end. */
 import type { Clock } from "../../runtime/clock.ts";
 
 export interface FailureBound {

@@ -5,6 +5,7 @@
 import { type Context, Hono } from "hono";
 import { messageOf, OverloadedError } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
+import { networkOf } from "../../runtime/network_of.ts";
 import { createDocumentRoutes } from "./routes/document_routes.ts";
 import { Guard } from "./guard.ts";
 import { Ingest } from "./ingest.ts";
@@ -262,7 +263,10 @@ function pathOf(url: string): string {
   return query === -1 ? url.slice(start) : url.slice(start, query);
 }
 
+/** Network of the peer: its only use is as a key of bounds. */
 function remoteOf(origin: RequestOrigin | undefined): string {
   const address = origin?.remoteAddr;
-  return address !== undefined && "hostname" in address ? address.hostname : UNKNOWN_REMOTE;
+  return address !== undefined && "hostname" in address
+    ? networkOf(address.hostname)
+    : UNKNOWN_REMOTE;
 }

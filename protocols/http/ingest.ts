@@ -74,7 +74,7 @@ export class Ingest implements Disposable {
     return this.#exchanges.open;
   }
 
-  /** @param instance Path of the URL. @param remote Address of the peer, for its failures. */
+  /** @param instance Path of the URL. @param remote Network of the peer, for its failures. */
   handle(request: Request, instance: string, remote: string): Promise<Response> | Response {
     const path = parseIngestPath(instance);
     if (path === undefined) {

@@ -60,7 +60,7 @@ export interface RouteRequest<Params, Query, Body> {
   readonly request: Request;
   /** Path of the URL. */
   readonly instance: string;
-  /** Address of the peer. */
+  /** Network of the peer, see `networkOf`. */
   readonly remote: string;
 }
 

@@ -42,6 +42,8 @@ const PINGRESP = Uint8Array.of(0xd0, 0);
 export class Connection {
   readonly socket: Socket;
   readonly remote: string;
+  /** `networkOf(remote)`. */
+  readonly network: string;
   stage: Stage = "new";
   version: MqttVersion = 4;
   /** Present from stage `connecting` on. */
@@ -77,9 +79,10 @@ export class Connection {
   /** The peer has closed its side; it is closed when nothing waits any more. */
   isPeerDone = false;
 
-  constructor(socket: Socket, budget: ByteBudget, nowMs: number) {
+  constructor(socket: Socket, network: string, budget: ByteBudget, nowMs: number) {
     this.socket = socket;
     this.remote = socket.remoteAddress ?? "";
+    this.network = network;
     this.partial = new ByteQueue(budget);
     this.held = new ByteQueue(budget);
     this.readAtMs = nowMs;

@@ -1,4 +1,5 @@
 import type { ByteBudget } from "./byte_queue.ts";
+import type { Strangers } from "./strangers.ts";
 
 /** Plain counters of the gateway, rising from its start; the metrics page maps them. */
 export interface MqttFigures {
@@ -7,7 +8,9 @@ export interface MqttFigures {
   /** Sockets now, logged in or not. */
   sockets: number;
   socketsAccepted: number;
-  /** Closed at once since `mqttConnectionsMax` were open. */
+  /** Now, not logged in. */
+  readonly strangers: number;
+  /** Closed at once: `mqttConnectionsMax` or `mqttStrangersPerNetworkMax` were open. */
   socketsRefused: number;
   logins: number;
   loginsRefused: number;
@@ -50,11 +53,14 @@ export interface MqttFigures {
   readonly closed: Record<string, number>;
 }
 
-export function createFigures(budget: ByteBudget): MqttFigures {
+export function createFigures(budget: ByteBudget, strangers: Strangers): MqttFigures {
   return {
     connections: 0,
     sockets: 0,
     socketsAccepted: 0,
+    get strangers() {
+      return strangers.count;
+    },
     socketsRefused: 0,
     logins: 0,
     loginsRefused: 0,

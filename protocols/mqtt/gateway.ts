@@ -13,6 +13,7 @@ import type { AddressInfo } from "node:net";
 import { messageOf } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import { untilDurable } from "../../runtime/log/ingress.ts";
+import { networkOf } from "../../runtime/network_of.ts";
 import type { DeviceDownlink } from "../../actors/device/messages.ts";
 import { close, forgetDevice, leave } from "./closing.ts";
 import { Connection, PAUSE } from "./connection.ts";
@@ -26,6 +27,7 @@ import { PendingAppends } from "./pending_appends.ts";
 import { Retelling } from "./presence.ts";
 import { REASON } from "./reason.ts";
 import { SessionSweep } from "./session_sweep.ts";
+import { Strangers } from "./strangers.ts";
 import { sweep } from "./sweep.ts";
 
 export interface MqttGatewayOptions extends MqttPorts {
@@ -103,6 +105,7 @@ export async function startMqttGateway(options: MqttGatewayOptions): Promise<Mqt
 
 function createState(ports: MqttPorts): GatewayState {
   const budget = { bytes: 0 };
+  const strangers = new Strangers();
   const { ingress, clock } = ports;
   // What a gateway before this one handed in: rows that are read earlier may be old.
   const before = untilDurable(ingress, ingress.offered);
@@ -110,8 +113,9 @@ function createState(ports: MqttPorts): GatewayState {
     ...ports,
     readRow: (key) => before.then(() => ports.readRow(key)),
     readRows: (query) => before.then(() => ports.readRows(query)),
-    figures: createFigures(budget),
+    figures: createFigures(budget, strangers),
     budget,
+    strangers,
     throttle: new LoginThrottle(),
     owed: new OwedWrites(ingress),
     appends: new PendingAppends(),
@@ -157,7 +161,9 @@ function acceptor(state: GatewayState): (socket: Socket) => void {
     leave(state, connection, "lost");
     connection.partial.clear();
     connection.stage = "closing";
-    if (state.sockets.delete(connection)) state.figures.sockets--;
+    if (!state.sockets.delete(connection)) return;
+    state.figures.sockets--;
+    if (connection.identity === undefined) state.strangers.remove(connection.network);
   }
   return (socket) => {
     // A reset is reported as an error, and 'close' follows: nothing to do but to listen.
@@ -167,8 +173,15 @@ function acceptor(state: GatewayState): (socket: Socket) => void {
       socket.destroy();
       return;
     }
+    const network = networkOf(socket.remoteAddress ?? "");
+    if (!state.strangers.add(network)) {
+      state.figures.socketsRefused++;
+      state.refuse("unauthenticated_sockets");
+      socket.destroy();
+      return;
+    }
     const owned = socket as OwnedSocket;
-    owned[OWNER] = new Connection(socket, state.budget, state.clock.monotonicMs());
+    owned[OWNER] = new Connection(socket, network, state.budget, state.clock.monotonicMs());
     state.sockets.add(owned[OWNER]);
     state.figures.sockets++;
     state.figures.socketsAccepted++;

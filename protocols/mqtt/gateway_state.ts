@@ -16,6 +16,7 @@ import type { LoginThrottle } from "./login_throttle.ts";
 import type { OwedWrites } from "./owed_writes.ts";
 import type { PendingAppends } from "./pending_appends.ts";
 import { encodeSession, type Session, sessionKey } from "./session.ts";
+import type { Strangers } from "./strangers.ts";
 
 export interface MqttPorts {
   readonly ingress: Ingress;
@@ -39,6 +40,7 @@ export interface GatewayState extends MqttPorts {
   readonly figures: MqttFigures;
   readonly budget: ByteBudget;
   readonly throttle: LoginThrottle;
+  readonly strangers: Strangers;
   readonly owed: OwedWrites;
   readonly appends: PendingAppends;
   readonly sockets: Set<Connection>;

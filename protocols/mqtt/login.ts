@@ -89,7 +89,7 @@ function authenticate(
   packet: IConnectPacket,
 ): Identity | undefined {
   const { figures, throttle, clock } = state;
-  if (throttle.isBlocked(connection.remote, clock.monotonicMs())) {
+  if (throttle.isBlocked(connection.network, clock.monotonicMs())) {
     figures.loginsThrottled++;
     if (connection.isV5) refuse(state, connection, 0, REASON.rateExceeded, "login_throttled");
     else close(state, connection, 0, "login_throttled");
@@ -103,7 +103,7 @@ function authenticate(
     : { ok: false, code: "bad_credentials" } as const;
   if (!result.ok) {
     figures.loginsRefused++;
-    throttle.fail(connection.remote, clock.monotonicMs());
+    throttle.fail(connection.network, clock.monotonicMs());
     const reason = result.code === "disabled" ? REASON.notAuthorized : REASON.badCredentials;
     refuse(state, connection, CONNACK_3.notAuthorized, reason, result.code);
     return undefined;
@@ -133,6 +133,7 @@ function takeIdentity(state: GatewayState, connection: Connection, identity: Ide
   }
   connection.identity = identity;
   connection.stage = "connecting";
+  state.strangers.remove(connection.network);
   connection.deadlineMs = state.clock.monotonicMs() + LIMITS.acknowledgeMsMax;
   state.byDevice.set(identity.key, connection);
 }

@@ -192,11 +192,16 @@ export class HttpHarness implements AsyncDisposable {
     };
   }
 
-  /** @param init `json` is sent as the body with its type. */
+  /** @param init `json` is sent as the body with its type; `remote`: the peer's address. */
   async send(
     method: string,
     path: string,
-    init: { headers?: Record<string, string>; json?: unknown; body?: BodyInit } = {},
+    init: {
+      headers?: Record<string, string>;
+      json?: unknown;
+      body?: BodyInit;
+      remote?: string;
+    } = {},
   ): Promise<Response> {
     const headers: Record<string, string> = { ...init.headers };
     let body = init.body;
@@ -209,7 +214,9 @@ export class HttpHarness implements AsyncDisposable {
       headers,
       ...(body === undefined ? undefined : { body }),
     });
-    return await this.app.fetch(request, ORIGIN);
+    const { remoteAddr } = ORIGIN;
+    const hostname = init.remote ?? remoteAddr.hostname;
+    return await this.app.fetch(request, { remoteAddr: { ...remoteAddr, hostname } });
   }
 
   /** Headers of a fresh session of a person of this role. */
