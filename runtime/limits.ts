@@ -109,6 +109,11 @@ export const LIMITS = {
   incarnationsMax: 64,
   /** Ticks of one trim; an append behind it waits for some milliseconds. */
   trimTicksMax: 64,
+  /**
+   * Bytes of ticks that one trim reads to keep the segments of stopped partitions; an append behind it
+   * waits for some milliseconds. What is kept counts in `logBytesMax`.
+   */
+  setAsideBytesMax: 1024 * 1024,
   /** Bytes written to a WAL that make a checkpoint worth its two fsyncs; each stalls appends. */
   checkpointBytes: 4 * 1024 * 1024,
   /** Bytes of a WAL at which a write checkpoints by itself, if nobody else did. */

@@ -1,7 +1,9 @@
 /** The equation that each partition keeps: `accepted = processed + pending + deadLettered + rolledBack`. */
+import type { Partition } from "../actor/address.ts";
 import type { Ledger, LedgerTerms } from "./partition_log.ts";
 import type { PendingIndex } from "./pending_index.ts";
 import type { LogMeta } from "./tick_meta.ts";
+import type { Stop } from "./tick_reader.ts";
 
 export function isBalanced(terms: LedgerTerms): boolean {
   return terms.accepted ===
@@ -11,7 +13,7 @@ export function isBalanced(terms: LedgerTerms): boolean {
 export function ledgerOf(
   meta: LogMeta,
   pending: readonly PendingIndex[],
-  corrupt: ReadonlyMap<number, string>,
+  stops: ReadonlyMap<Partition, Stop>,
 ): Ledger {
   const total = { accepted: 0, processed: 0, pending: 0, deadLettered: 0, rolledBack: 0 };
   const partitions = meta.partitions.map((own, partition) => {
@@ -27,12 +29,12 @@ export function ledgerOf(
     total.pending += terms.pending;
     total.deadLettered += terms.deadLettered;
     total.rolledBack += terms.rolledBack;
-    const why = corrupt.get(partition);
+    const stop = stops.get(partition);
     return {
       partition,
       ...terms,
       isBalanced: isBalanced(terms),
-      ...(why === undefined ? undefined : { corrupt: why }),
+      ...(stop && { corrupt: stop.detail, corruptOffset: stop.offset }),
     };
   });
   return { epoch: meta.epoch, total, partitions };

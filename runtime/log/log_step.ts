@@ -7,12 +7,15 @@
  * 1. A call that throws leaves the draft half changed: begin a new step without it.
  * 2. `finish` once; after the store has written it, `meta` and `seen` replace the ones before.
  */
-import { crc32 } from "node:zlib";
 import type { Address, Partition } from "../actor/address.ts";
 import type { DeadLetter, OwnRecord, PartitionCommit, SentRecord } from "../actor/batch.ts";
 import { assert, InvalidError, NotOwnerError } from "../errors.ts";
 import { LIMITS } from "../limits.ts";
+import { refusalOfIngress } from "./admission.ts";
 import { checkAppend } from "./append_check.ts";
+import { joinBytes } from "./bytes.ts";
+import { printOf } from "./commit_print.ts";
+import { decideSkip } from "./skip_damage.ts";
 import type {
   Append,
   AppendOutcome,
@@ -20,17 +23,23 @@ import type {
   CommitOutcome,
   GatewayRow,
   SegmentClass,
+  SkipOutcome,
+  StoppedPartition,
   StoredActivity,
   StoredDeadLetter,
 } from "./partition_log.ts";
-import { isHandledClass, type PendingIndex } from "./pending_index.ts";
+import { isHandledClass, type PendingEntry, type PendingIndex } from "./pending_index.ts";
 import { boundedId, packRecord } from "./record.ts";
 import { packTick, type StagedSegment, type TickRange } from "./tick_blob.ts";
-import { encodeMeta, encodeRelay, type LogMeta, type PartitionMeta } from "./tick_meta.ts";
+import {
+  encodeMeta,
+  encodeRelay,
+  type LogMeta,
+  type OffsetGap,
+  type PartitionMeta,
+} from "./tick_meta.ts";
+import type { Stop } from "./tick_reader.ts";
 import type { OutboxEntry, OutboxTarget, TickWrite } from "./tick_store.ts";
-
-const OVERLOADED_RETRY_MS = 250;
-const DISK_RETRY_MS = 1_000;
 
 /** What is durable, for reading, and the circumstances of the step. */
 export interface StepView {
@@ -38,6 +47,7 @@ export interface StepView {
   /** See `encodeRelay`. */
   readonly seen: Float64Array;
   readonly pending: readonly PendingIndex[];
+  readonly stops: ReadonlyMap<Partition, Stop>;
   readonly logBytes: number;
   readonly logBytesMax: number;
   readonly pendingRecordsMax: number;
@@ -49,6 +59,8 @@ export interface StepView {
   /** True: sends stay in the outbox of their source until `relay`. */
   readonly isRelayDeferred: boolean;
   deadLetter(id: number): StoredDeadLetter | undefined;
+  /** Whether the records of an entry can be read whole, at this moment. */
+  canRead(partition: Partition, entry: PendingEntry): boolean;
 }
 
 export interface FinishedStep {
@@ -56,6 +68,10 @@ export interface FinishedStep {
   readonly meta: LogMeta;
   readonly seen: Float64Array;
   readonly ranges: readonly TickRange[];
+  /** Partitions that are stopped no more. */
+  readonly lifted: ReadonlySet<Partition>;
+  /** Damaged records that are not pending any more: the entries at these offsets. */
+  readonly skipped: readonly { readonly partition: Partition; readonly offset: number }[];
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
@@ -86,6 +102,9 @@ export class LogStep {
   readonly #activitiesGone: string[] = [];
   readonly #outbox: OutboxEntry[] = [];
   readonly #outboxGone: OutboxEntry[] = [];
+  #gaps: readonly OffsetGap[];
+  readonly #lifted = new Set<Partition>();
+  readonly #skipped: { readonly partition: Partition; readonly offset: number }[] = [];
 
   constructor(view: StepView) {
     this.#view = view;
@@ -96,6 +115,7 @@ export class LogStep {
     this.#tokenLast = view.meta.tokenLast;
     this.#deadLetterLast = view.meta.deadLetterLast;
     this.#marks = view.meta.marks;
+    this.#gaps = view.meta.gaps;
     for (const index of view.pending) this.#pendingRecords += index.counted;
   }
 
@@ -103,7 +123,8 @@ export class LogStep {
     checkAppend(append, this.#partitions.length);
     const last = this.#incarnations.get(append.incarnation);
     if (last !== undefined && append.sequence <= last) return { ok: true, isRepeat: true };
-    const refusal = this.#refusalOfIngress();
+    const records = this.#pendingRecords + this.#acceptedRecords;
+    const refusal = refusalOfIngress(this.#view, records, this.#segmentBytes);
     if (refusal !== undefined) return refusal;
     this.isChanged = true;
     this.#incarnations.delete(append.incarnation); // To the end: the most recently used.
@@ -219,7 +240,22 @@ export class LogStep {
     this.#outboxGone.push(entry);
   }
 
-  /** Writes the meta row even if nothing else changed: saved cursors of readers. */
+  /** See `PartitionLog.skipDamage`. */
+  skipDamage(partition: Partition, offset: number): SkipOutcome {
+    const stop = this.#stopOf(this.#checked(partition));
+    const outcome = decideSkip(this.#view, partition, offset, stop);
+    if (!outcome.ok) return outcome;
+    this.isChanged = true;
+    this.#lifted.add(partition);
+    const { toOffset, lost } = outcome;
+    if (toOffset === offset) return outcome;
+    this.#own(partition).rolledBack += lost;
+    this.#gaps = [...this.#gaps, { partition, from: offset, to: toOffset }];
+    this.#skipped.push({ partition, offset });
+    return outcome;
+  }
+
+  /** Writes the meta row even if nothing else changed: cursors of readers, stops. */
   touch(): void {
     this.isChanged = true;
   }
@@ -237,9 +273,10 @@ export class LogStep {
       incarnations: this.#incarnations,
       readers,
       marks: this.#marks,
-      gaps: before.gaps.length === 0
-        ? before.gaps
-        : before.gaps.filter((gap) => gap.to > this.#partitions[gap.partition]!.pendingFrom),
+      gaps: this.#gaps.length === 0
+        ? this.#gaps
+        : this.#gaps.filter((gap) => gap.to > this.#partitions[gap.partition]!.pendingFrom),
+      stops: this.#view.stops.size === 0 ? [] : this.#stopsLeft(),
     };
     const packed = this.#segments.length === 0 ? undefined : packTick(this.#segments);
     const write: TickWrite = {
@@ -260,7 +297,14 @@ export class LogStep {
       outbox: this.#outbox,
       outboxGone: this.#outboxGone,
     };
-    return { write, meta, seen: this.#seen, ranges: packed?.ranges ?? [] };
+    return {
+      write,
+      meta,
+      seen: this.#seen,
+      ranges: packed?.ranges ?? [],
+      lifted: this.#lifted,
+      skipped: this.#skipped,
+    };
   }
 
   #commitOne(token: number, commit: PartitionCommit): CommitOutcome {
@@ -293,6 +337,10 @@ export class LogStep {
     own.commitFrom = fromCursor;
     own.commitPrint = print;
     own.processed += commit.processed;
+    // What was in hand when its bytes were found damaged is handled: nothing stands in the way.
+    if ((this.#stopOf(commit.partition)?.offset ?? toCursor) < toCursor) {
+      this.#lifted.add(commit.partition);
+    }
     this.#keep(commit, own);
     return { ok: true, isRepeat: false };
   }
@@ -346,11 +394,20 @@ export class LogStep {
     }
     const targets: OutboxTarget[] = [];
     for (const [partition, parts] of byTarget) {
-      targets.push({ partition, count: parts.length, bytes: joined(parts) });
+      targets.push({ partition, count: parts.length, bytes: joinBytes(parts) });
     }
     const entry = { source, sequence: ++own.sentSequence, targets };
     if (this.#view.isRelayDeferred) this.#outbox.push(entry);
     else this.relay(entry);
+  }
+
+  #stopOf(partition: Partition): Stop | undefined {
+    return this.#lifted.has(partition) ? undefined : this.#view.stops.get(partition);
+  }
+
+  #stopsLeft(): StoppedPartition[] {
+    return [...this.#view.stops].filter(([partition]) => !this.#lifted.has(partition))
+      .map(([partition, stop]) => ({ partition, ...stop }));
   }
 
   #takeDeadLetters(ids: readonly number[]): StoredDeadLetter[] {
@@ -385,25 +442,6 @@ export class LogStep {
     });
     own.nextOffset += count;
     for (const part of parts) this.#segmentBytes += part.length;
-  }
-
-  #refusalOfIngress(): AppendOutcome | undefined {
-    const { scarceDiskBytes, logBytes, logBytesMax, pendingRecordsMax } = this.#view;
-    if (scarceDiskBytes !== undefined) {
-      const detail = `${scarceDiskBytes} B of disk are free: diskReserveBytes is ` +
-        `${LIMITS.diskReserveBytes}`;
-      return { ok: false, code: "disk_reserve", detail, retryAfterMs: DISK_RETRY_MS };
-    }
-    const records = this.#pendingRecords + this.#acceptedRecords;
-    const bytes = logBytes + this.#segmentBytes;
-    const full = records >= LIMITS.admissionRatio * pendingRecordsMax
-      ? `${records} records are pending: pendingRecordsMax is ${pendingRecordsMax}`
-      : bytes >= LIMITS.admissionRatio * logBytesMax
-      ? `the log has ${bytes} B: logBytesMax is ${logBytesMax}`
-      : undefined;
-    if (full === undefined) return undefined;
-    const detail = `${full}, ingress stops at ${LIMITS.admissionRatio} of it`;
-    return { ok: false, code: "overloaded", detail, retryAfterMs: OVERLOADED_RETRY_MS };
   }
 
   /** Sets `pendingFrom` of what was touched; returns the lowest tick with a record to handle. */
@@ -450,38 +488,4 @@ function idsOf(letter: DeadLetter): { traceId?: string; firstId?: string } {
   const firstId = boundedId(letter.recordId);
   const traceId = boundedId(letter.traceId);
   return traceId === firstId ? { firstId } : { traceId, firstId };
-}
-
-/** A commit that moves no cursor (reminders at the end of the log) is known again by its content. */
-function printOf(commit: PartitionCommit): number {
-  const { states, sends, records, reminders, deadLetters, activities, effects: _, ...rest } =
-    commit;
-  const text = JSON.stringify([
-    rest,
-    states.map((write) => write.address),
-    sends.map((sent) => [sent.to, sent.budget, sent.traceId]),
-    records.map((record) => [record.class, record.from, record.traceId]),
-    reminders.map(({ to, name, reminder }) => [to, name, reminder?.dueAtMs, reminder?.budget]),
-    deadLetters.map((letter) => letter.recordId),
-    activities.map((activity) => activity.id),
-  ]);
-  let print = crc32(text);
-  for (const write of states) print = crc32(write.state ?? "", print);
-  for (const { body } of sends) print = crc32(body, print);
-  for (const { body } of records) print = crc32(body, print);
-  for (const { reminder } of reminders) print = crc32(reminder?.body ?? "", print);
-  return print === 0 ? 1 : print;
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  if (parts.length === 1) return parts[0]!;
-  let length = 0;
-  for (const part of parts) length += part.length;
-  const all = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }

@@ -244,6 +244,17 @@ class MemoryTickStore implements MemoryStore {
     return { ticks, bytes };
   }
 
+  reduce(gone: readonly number[], reduced: readonly StoredTick[]): number {
+    this.#open();
+    this.#onStep("trim:before");
+    const { ticks } = this.#content;
+    const before = this.tickBytes();
+    for (const tick of gone) ticks.delete(tick);
+    for (const { tick, header, body } of reduced) ticks.set(tick, { header, body });
+    this.#onStep("trim:after");
+    return before - this.tickBytes();
+  }
+
   checkpoint(): boolean {
     this.#open();
     this.#onStep("checkpoint:before");

@@ -1,13 +1,14 @@
 /** Opens what a store holds: meta, lost tail, index of what is pending, and the checks of all that. */
-import { type Partition, PARTITIONS } from "../actor/address.ts";
+import { type Address, type Partition, PARTITIONS } from "../actor/address.ts";
+import type { Clock } from "../clock.ts";
 import { InvalidError } from "../errors.ts";
-import { headOf } from "./head_file.ts";
+import { headOf, type LogHead } from "./head_file.ts";
 import { ledgerOf } from "./ledger.ts";
 import type { LedgerTerms } from "./partition_log.ts";
 import { isCountedClass, isHandledClass, PendingIndex } from "./pending_index.ts";
 import { isBehind, type Rollback, rollForward } from "./rollback.ts";
+import { missing } from "./stored_segment.ts";
 import { createMeta, decodeMeta, decodeRelay, encodeMeta, type LogMeta } from "./tick_meta.ts";
-import type { TickLogOptions } from "./tick_log.ts";
 import { TickReader } from "./tick_reader.ts";
 import type { OutboxEntry, TickStore } from "./tick_store.ts";
 
@@ -28,6 +29,31 @@ export type LogFault =
   /** A step was refused by the store; nothing of it is kept. */
   | { readonly type: "store_failed"; readonly detail: string }
   | { readonly type: "head_failed"; readonly detail: string };
+
+export interface TickLogOptions {
+  readonly store: TickStore;
+  readonly head: LogHead;
+  readonly clock: Clock;
+  /** Of all groups; fixed when the store is made. Default `PARTITIONS`. */
+  readonly partitions?: number;
+  readonly partitionOf: (address: Address) => Partition;
+  /** Names of the readers: the log is trimmed only behind all of them. */
+  readonly readers: readonly string[];
+  /** Bytes free where the store is; asked at most once a second. Default: never scarce. */
+  readonly freeDiskBytes?: () => number;
+  /** Called for what an operator has to know; the log goes on. */
+  readonly onFault?: (fault: LogFault) => void;
+  /** The outcome of a write is unknown: all calls are refused until the log is opened again. */
+  readonly onUnusable?: () => void;
+  /**
+   * `inline` (default): sends of a commit are appended to their targets in the same step. `deferred`:
+   * kept in an outbox and relayed by later steps, as a store of several parts has to.
+   */
+  readonly relay?: "inline" | "deferred";
+  /** Default `LIMITS`. */
+  readonly pendingRecordsMax?: number;
+  readonly logBytesMax?: number;
+}
 
 export interface LoadedLog {
   readonly meta: LogMeta;
@@ -70,6 +96,7 @@ export function loadLog(options: TickLogOptions): LoadedLog {
     (partition, stop) => report({ type: "corrupt", partition, ...stop }),
     (tick, detail) => report({ type: "corrupt_tick", tick, detail }),
   );
+  for (const { partition, offset, detail } of meta.stops) reader.stop(partition, offset, detail);
   const pending = indexPending(store, meta, reader);
   for (const { partition, isBalanced, ...terms } of ledgerOf(meta, pending, new Map()).partitions) {
     if (!isBalanced) report({ type: "unbalanced", partition, terms });
@@ -99,7 +126,7 @@ const EMPTY_WRITE = {
   outboxGone: [],
 } as const;
 
-/** Reads headers only. Offsets that nobody has and no rollback explains stop their partition. */
+/** Reads headers only. Offsets that nobody has and no gap explains stop their partition. */
 function indexPending(store: TickStore, meta: LogMeta, reader: TickReader): PendingIndex[] {
   const pending = meta.partitions.map(({ cursor }) => {
     const index = new PendingIndex();
@@ -107,10 +134,12 @@ function indexPending(store: TickStore, meta: LogMeta, reader: TickReader): Pend
     return index;
   });
   const expected = meta.partitions.map((own) => own.pendingFrom);
-  const check = (partition: Partition, firstOffset: number) => {
-    const from = afterGaps(meta, partition, expected[partition]!);
-    if (firstOffset <= from) return;
-    reader.stop(partition, from, `offsets ${from} to ${firstOffset - 1} are missing`);
+  const check = (tick: number, partition: Partition, firstOffset: number) => {
+    if (firstOffset <= expected[partition]!) return;
+    for (const [from, to] of holesIn(meta, partition, expected[partition]!, firstOffset)) {
+      pending[partition]!.addMissing(tick, from, to - from);
+      reader.stop(partition, from, missing(from, to));
+    }
   };
   let after = meta.pendingFromTick - 1;
   for (;;) {
@@ -120,24 +149,40 @@ function indexPending(store: TickStore, meta: LogMeta, reader: TickReader): Pend
       for (const range of reader.ranges(tick, header) ?? []) {
         const { partition, firstOffset, count } = range;
         const index = pending[partition];
-        if (index === undefined || firstOffset + count <= expected[partition]!) continue;
-        check(partition, firstOffset);
-        expected[partition] = firstOffset + count;
-        if (!isHandledClass(range.class)) continue;
+        const endOffset = firstOffset + count;
+        if (index === undefined || endOffset <= expected[partition]!) continue;
+        check(tick, partition, firstOffset);
+        expected[partition] = endOffset;
+        const isSkipped = isInGap(meta, partition, Math.max(firstOffset, index.cursor), endOffset);
+        if (isSkipped || !isHandledClass(range.class)) continue;
         index.add(tick, firstOffset, count, isCountedClass(range.class));
       }
     }
     if (headers.length < HEADERS_PER_READ) break;
   }
-  meta.partitions.forEach((own, partition) => check(partition, own.nextOffset));
+  meta.partitions.forEach((own, partition) => check(meta.tick, partition, own.nextOffset));
   return pending;
 }
 
-/** First offset at or above `offset` that a rollback has not taken. */
-function afterGaps(meta: LogMeta, partition: Partition, offset: number): number {
-  let at = offset;
-  for (const gap of meta.gaps) {
-    if (gap.partition === partition && gap.from <= at && at < gap.to) at = gap.to;
+/** Parts of `[from, to)` that no gap explains. */
+function* holesIn(
+  meta: LogMeta,
+  partition: Partition,
+  from: number,
+  to: number,
+): Generator<readonly [from: number, to: number]> {
+  const gaps = meta.gaps.filter((gap) => gap.partition === partition && gap.to > from)
+    .sort((a, b) => a.from - b.from);
+  let at = from;
+  for (const gap of gaps) {
+    if (gap.from >= to) break;
+    if (gap.from > at) yield [at, gap.from];
+    at = Math.max(at, gap.to);
   }
-  return at;
+  if (at < to) yield [at, to];
+}
+
+/** Whether all of `[from, to)` was skipped as damaged. */
+function isInGap(meta: LogMeta, partition: Partition, from: number, to: number): boolean {
+  return meta.gaps.some((gap) => gap.partition === partition && gap.from <= from && to <= gap.to);
 }

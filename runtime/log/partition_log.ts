@@ -110,6 +110,55 @@ export interface Tick {
   readonly segments: readonly Segment[];
 }
 
+/**
+ * A partition that damage has stopped: nothing at or above `offset` is handled, and gateways refuse
+ * its ingress, until `skipDamage`. What it still needs stays pending and is kept from being trimmed.
+ */
+export interface StoppedPartition {
+  readonly partition: Partition;
+  /** The first record that is damaged. */
+  readonly offset: number;
+  /** Where and what. */
+  readonly detail: string;
+}
+
+export type SkipOutcome =
+  | {
+    readonly ok: true;
+    /** Records `[fromOffset, toOffset)` are given up; equal: they could be read after all. */
+    readonly fromOffset: number;
+    readonly toOffset: number;
+    /** Accepted ones among them: `pending` before, `rolledBack` now. */
+    readonly lost: number;
+  }
+  | {
+    readonly ok: false;
+    readonly code: "not_stopped" | "other_offset";
+    readonly detail: string;
+  };
+
+/** A record to handle, or damaged ones in a row, as an operator looks at them. */
+export interface PendingRecord {
+  readonly offset: number;
+  /** 1, or how many records are damaged. */
+  readonly count: number;
+  /** Absent: the records are missing. */
+  readonly class?: SegmentClass;
+  readonly acceptedAtMs?: number;
+  /** Absent if it cannot be told. */
+  readonly to?: Address;
+  /** As it is stored; of damaged records all their bytes, bounded as a record is. */
+  readonly body: Uint8Array;
+  /** Present: these records cannot be handled, and why. */
+  readonly damage?: string;
+}
+
+export interface PendingPage {
+  readonly records: readonly PendingRecord[];
+  /** Where the next page begins; absent: this is the last. */
+  readonly nextOffset?: number;
+}
+
 /** One partition's terms, each counted on its own. */
 export interface LedgerTerms {
   readonly accepted: number;
@@ -127,8 +176,9 @@ export interface Ledger {
     readonly partition: Partition;
     /** `accepted === processed + pending + deadLettered + rolledBack`. */
     readonly isBalanced: boolean;
-    /** Why the partition is stopped. */
+    /** Why the partition is stopped, and before which offset: both or none. */
     readonly corrupt?: string;
+    readonly corruptOffset?: number;
   })[];
 }
 
@@ -205,6 +255,18 @@ export interface PartitionLog extends AsyncDisposable {
   /** Cursor that the reader's own store has durably; the log is trimmed only behind all of them. */
   saveCursor(reader: string, tick: number): Promise<void>;
   readerCursor(reader: string): number | undefined;
+
+  /** In no order. */
+  stopped(): readonly StoppedPartition[];
+  /** Called after `stopped` has changed. */
+  onStopsChanged(listener: () => void): () => void;
+  /**
+   * Gives up the damaged records at the stop of a partition, which goes on behind them.
+   * @param offset Of the stop, as the caller knows it: no damage is skipped that was not looked at.
+   */
+  skipDamage(partition: Partition, offset: number): Promise<SkipOutcome>;
+  /** What is to handle from `offset` on, in order; changes and stops nothing. A page is bounded. */
+  peekPending(partition: Partition, offset: number, limit: number): Promise<PendingPage>;
 
   gatewayRow(key: string): Promise<Uint8Array | undefined>;
   /** Empty: there is none any more. */

@@ -11,9 +11,15 @@ export interface PendingEntry {
   /** Offset after its last record. */
   readonly endOffset: number;
   readonly isCounted: boolean;
+  /** Its records are not in the store, nor where they should be: damage. Never counted. */
+  readonly isMissing: boolean;
 }
 
 const STRIDE = 3;
+/** Flags below the number of records in an entry's last column. */
+const COUNTED = 1;
+const MISSING = 2;
+const FLAGS = 4;
 
 /** Counted in `pending`: messages from outside, at first or again. */
 export function isCountedClass(segmentClass: SegmentClass): boolean {
@@ -26,7 +32,7 @@ export function isHandledClass(segmentClass: SegmentClass): boolean {
 }
 
 export class PendingIndex {
-  /** Per entry: tick, first offset, and records * 2 (+ 1 if counted). */
+  /** Per entry: tick, first offset, and records * 4 with the flags. */
   #columns = new Float64Array(16 * STRIDE);
   #first = 0;
   #end = 0;
@@ -38,6 +44,11 @@ export class PendingIndex {
     return this.#end - this.#first;
   }
 
+  /** Records below it are forgotten. */
+  get cursor(): number {
+    return this.#cursor;
+  }
+
   /** `0 <= i < length`. */
   at(i: number): PendingEntry {
     const at = (this.#first + i) * STRIDE;
@@ -46,8 +57,9 @@ export class PendingIndex {
     return {
       tick: this.#columns[at]!,
       firstOffset,
-      endOffset: firstOffset + Math.floor(packed / 2),
-      isCounted: packed % 2 === 1,
+      endOffset: firstOffset + Math.floor(packed / FLAGS),
+      isCounted: packed % MISSING === COUNTED,
+      isMissing: packed % FLAGS >= MISSING,
     };
   }
 
@@ -58,8 +70,32 @@ export class PendingIndex {
     const at = this.#end++ * STRIDE;
     this.#columns[at] = tick;
     this.#columns[at + 1] = firstOffset;
-    this.#columns[at + 2] = count * 2 + (isCounted ? 1 : 0);
+    this.#columns[at + 2] = count * FLAGS + (isCounted ? COUNTED : 0);
     if (isCounted) this.counted += firstOffset + count - Math.max(firstOffset, this.#cursor);
+  }
+
+  /** Records that should be in the store. @param tick Where they were missed. */
+  addMissing(tick: number, firstOffset: number, count: number): void {
+    if (firstOffset + count <= this.#cursor) return;
+    this.add(tick, firstOffset, count, false);
+    this.#columns[(this.#end - 1) * STRIDE + 2]! += MISSING;
+  }
+
+  /** Takes entry `i` out, as if it had never been here. `0 <= i < length`. */
+  remove(i: number): void {
+    const { firstOffset, endOffset, isCounted } = this.at(i);
+    if (isCounted) this.counted -= endOffset - Math.max(firstOffset, this.#cursor);
+    const from = this.#first * STRIDE;
+    this.#columns.copyWithin(from + STRIDE, from, from + i * STRIDE);
+    this.#first++;
+    if (this.#first === this.#end) this.#first = this.#end = 0;
+  }
+
+  /** The entry of the record at `offset`; undefined if it is not one to handle. */
+  entryAt(offset: number): { readonly i: number; readonly entry: PendingEntry } | undefined {
+    const i = this.find(offset);
+    const entry = i < this.length ? this.at(i) : undefined;
+    return entry !== undefined && entry.firstOffset <= offset ? { i, entry } : undefined;
   }
 
   /** Forgets what lies below `cursor`. Never moves back. */
@@ -71,8 +107,10 @@ export class PendingIndex {
       const first = this.#columns[at + 1]!;
       const packed = this.#columns[at + 2]!;
       if (first >= cursor) break;
-      const end = first + Math.floor(packed / 2);
-      if (packed % 2 === 1) this.counted -= Math.min(end, cursor) - Math.max(first, before);
+      const end = first + Math.floor(packed / FLAGS);
+      if (packed % MISSING === COUNTED) {
+        this.counted -= Math.min(end, cursor) - Math.max(first, before);
+      }
       if (end <= cursor) this.#first = i + 1;
     }
     this.#cursor = cursor;

@@ -236,6 +236,27 @@ class SqliteStore implements TickStore {
     return { ticks, bytes: sum.bytes as number };
   }
 
+  reduce(gone: readonly number[], reduced: readonly StoredTick[]): number {
+    let bytes = 0;
+    const sizeOf = (tick: number) =>
+      this.#get("SELECT length(header) + length(body) AS bytes FROM ticks WHERE tick = ?", tick)!
+        .bytes as number;
+    this.#transaction(["trim"], () => {
+      for (const tick of gone) {
+        bytes += sizeOf(tick);
+        this.#run("DELETE FROM ticks WHERE tick = ?", tick);
+      }
+      for (const { tick, header, body } of reduced) {
+        bytes += sizeOf(tick) - header.length - body.length;
+        this.#run("UPDATE ticks SET header = ?, body = ? WHERE tick = ?", header, body, tick);
+        this.#walBytes += header.length + body.length;
+      }
+    });
+    this.#walBytes += (gone.length + reduced.length) * ROW_WAL_BYTES;
+    this.#onStep("trim:after-commit");
+    return bytes;
+  }
+
   checkpoint(): boolean {
     if (this.#walBytes < LIMITS.checkpointBytes) return false;
     this.#onStep("checkpoint:before");

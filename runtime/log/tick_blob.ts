@@ -78,10 +78,29 @@ export function packTick(
     writeRange(view, HEAD_BYTES + ranges.length * RANGE_BYTES, range);
     ranges.push(range);
   }
-  header[4] = TICK_VERSION;
-  view.setUint16(6, segments.length, true);
-  view.setUint32(0, crc32(header.subarray(4)), true);
+  seal(header, view, segments.length);
   return { header, body, ranges };
+}
+
+/** Some segments of a stored tick, as they are: damaged ones keep the checksum that they do not match. */
+export function repackTick(ranges: readonly TickRange[], from: Uint8Array): TickBlob {
+  const header = new Uint8Array(HEAD_BYTES + ranges.length * RANGE_BYTES);
+  const body = new Uint8Array(ranges.reduce((sum, range) => sum + range.length, 0));
+  const view = new DataView(header.buffer);
+  let at = 0;
+  ranges.forEach((range, i) => {
+    writeRange(view, HEAD_BYTES + i * RANGE_BYTES, range);
+    body.set(from.subarray(range.at, range.at + range.length), at);
+    at += range.length;
+  });
+  seal(header, view, ranges.length);
+  return { header, body };
+}
+
+function seal(header: Uint8Array, view: DataView, ranges: number): void {
+  header[4] = TICK_VERSION;
+  view.setUint16(6, ranges, true);
+  view.setUint32(0, crc32(header.subarray(4)), true);
 }
 
 /** @throws {CodecError} The header is damaged or of another version. */

@@ -7,10 +7,10 @@ import type { PartitionCommit, Reminder } from "../actor/batch.ts";
 import type { Clock } from "../clock.ts";
 import { InvalidError, messageOf, UnavailableError } from "../errors.ts";
 import { LIMITS } from "../limits.ts";
-import { headOf, type LogHead } from "./head_file.ts";
+import { headOf } from "./head_file.ts";
 import { ledgerOf } from "./ledger.ts";
 import { type FinishedStep, LogStep, type StepView } from "./log_step.ts";
-import { loadLog, type LogFault } from "./open_tick_log.ts";
+import { loadLog, type LogFault, type TickLogOptions } from "./open_tick_log.ts";
 import type {
   Append,
   AppendOutcome,
@@ -21,7 +21,10 @@ import type {
   Ledger,
   PartitionLog,
   Pending,
+  PendingPage,
   SegmentClass,
+  SkipOutcome,
+  StoppedPartition,
   StoredActivity,
   StoredDeadLetter,
   StoredGatewayRow,
@@ -29,36 +32,13 @@ import type {
 } from "./partition_log.ts";
 import { isCountedClass, isHandledClass, type PendingIndex } from "./pending_index.ts";
 import { StepQueue } from "./step_queue.ts";
+import { peekPending } from "./stored_segment.ts";
 import type { LogMeta } from "./tick_meta.ts";
 import type { ReadBound, TickReader } from "./tick_reader.ts";
 import type { OutboxEntry, TickStore } from "./tick_store.ts";
+import { hasRecordsBefore, trimBoundOf, Trimming } from "./trimming.ts";
 
-export type { LogFault } from "./open_tick_log.ts";
-
-export interface TickLogOptions {
-  readonly store: TickStore;
-  readonly head: LogHead;
-  readonly clock: Clock;
-  /** Of all groups; fixed when the store is made. Default `PARTITIONS`. */
-  readonly partitions?: number;
-  readonly partitionOf: (address: Address) => Partition;
-  /** Names of the readers: the log is trimmed only behind all of them. */
-  readonly readers: readonly string[];
-  /** Bytes free where the store is; asked at most once a second. Default: never scarce. */
-  readonly freeDiskBytes?: () => number;
-  /** Called for what an operator has to know; the log goes on. */
-  readonly onFault?: (fault: LogFault) => void;
-  /** The outcome of a write is unknown: all calls are refused until the log is opened again. */
-  readonly onUnusable?: () => void;
-  /**
-   * `inline` (default): sends of a commit are appended to their targets in the same step. `deferred`:
-   * kept in an outbox and relayed by later steps, as a store of several parts has to.
-   */
-  readonly relay?: "inline" | "deferred";
-  /** Default `LIMITS`. */
-  readonly pendingRecordsMax?: number;
-  readonly logBytesMax?: number;
-}
+export type { LogFault, TickLogOptions } from "./open_tick_log.ts";
 
 const STORE_RETRY_MS = 250;
 const DISK_CHECK_MS = 1_000;
@@ -80,6 +60,8 @@ export class TickLog implements PartitionLog {
   readonly #pending: readonly PendingIndex[];
   readonly #readers: Map<string, number>;
   readonly #listeners = new Set<() => void>();
+  readonly #stopListeners = new Set<() => void>();
+  readonly #trimming: Trimming;
   /** Earliest reminder by partition; absent: ask the store. `Infinity`: none. */
   readonly #nextDue = new Map<Partition, number>();
   #meta: LogMeta;
@@ -114,6 +96,9 @@ export class TickLog implements PartitionLog {
       begin: () => new LogStep(this.#view()),
       write: (step) => this.#write(step),
     });
+    this.#trimming = new Trimming(options.store);
+    this.#reader.onStopped = () => this.#saveStops();
+    if (this.#reader.stops.size > loaded.meta.stops.length) this.#saveStops();
     if (this.#outbox.length > 0) this.#planRelay(0);
   }
 
@@ -167,10 +152,8 @@ export class TickLog implements PartitionLog {
   ready(nowMs: number): Partition[] {
     const ready: Partition[] = [];
     for (let partition = 0; partition < this.partitions; partition++) {
-      const index = this.#pending[partition]!;
       const stop = this.#reader.stops.get(partition);
-      const hasRecords = index.length > 0 &&
-        (stop === undefined || index.at(0).firstOffset < stop.offset);
+      const hasRecords = hasRecordsBefore(this.#pending[partition]!, stop);
       const dueMs = stop === undefined ? this.#dueMs(partition) : Infinity;
       const isDue = dueMs !== Infinity && dueMs <= nowMs;
       if (hasRecords || isDue) ready.push(partition);
@@ -212,7 +195,7 @@ export class TickLog implements PartitionLog {
     bytesMax: number,
   ): Promise<{ ticks: Tick[]; cursor: number }> {
     this.#checkOpen();
-    return this.#reader.readTicks(after, classes, bytesMax, this.#meta.tick);
+    return this.#reader.readTicks(after, classes, bytesMax, this.#meta.tick, this.#pending);
   }
 
   /** Stored with the next step: a lost cursor only keeps ticks for longer. */
@@ -252,9 +235,28 @@ export class TickLog implements PartitionLog {
   }
 
   ledger(): Ledger {
-    const corrupt = new Map<Partition, string>();
-    for (const [partition, stop] of this.#reader.stops) corrupt.set(partition, stop.detail);
-    return ledgerOf(this.#meta, this.#pending, corrupt);
+    return ledgerOf(this.#meta, this.#pending, this.#reader.stops);
+  }
+
+  stopped(): StoppedPartition[] {
+    return [...this.#reader.stops].map(([partition, stop]) => ({ partition, ...stop }));
+  }
+
+  onStopsChanged(listener: () => void): () => void {
+    this.#stopListeners.add(listener);
+    return () => this.#stopListeners.delete(listener);
+  }
+
+  skipDamage(partition: Partition, offset: number): Promise<SkipOutcome> {
+    return this.#queue.add(0, (step) => step.skipDamage(partition, offset));
+  }
+
+  // deno-lint-ignore require-await -- as `pending`
+  async peekPending(partition: Partition, offset: number, limit: number): Promise<PendingPage> {
+    this.#checkOpen();
+    this.#partition(partition);
+    const index = this.#pending[partition]!;
+    return peekPending(this.#store, partition, index, offset, Math.max(1, Math.min(500, limit)));
   }
 
   // deno-lint-ignore require-await -- as `pending`
@@ -284,12 +286,12 @@ export class TickLog implements PartitionLog {
   // deno-lint-ignore require-await -- as `pending`
   async maintain(): Promise<boolean> {
     this.#checkOpen();
-    let through = this.#meta.pendingFromTick - 1;
-    for (const tick of this.#readers.values()) through = Math.min(through, tick);
-    const { ticks, bytes } = this.#store.trim(through, LIMITS.trimTicksMax);
-    this.#logBytes -= bytes;
+    const { stops } = this.#reader;
+    const bound = trimBoundOf(this.#meta.tick, this.#readers.values(), this.#pending, stops);
+    const trimmed = this.#trimming.step(bound);
+    this.#logBytes -= trimmed.bytes;
     const hasMoreToCheckpoint = this.#store.checkpoint();
-    return ticks === LIMITS.trimTicksMax || hasMoreToCheckpoint;
+    return trimmed.hasMore || hasMoreToCheckpoint;
   }
 
   /**
@@ -333,6 +335,7 @@ export class TickLog implements PartitionLog {
       meta: this.#meta,
       seen: this.#seen,
       pending: this.#pending,
+      stops: this.#reader.stops,
       logBytes: this.#logBytes,
       logBytesMax: this.#options.logBytesMax ?? LIMITS.logBytesMax,
       pendingRecordsMax: this.#options.pendingRecordsMax ?? LIMITS.pendingRecordsMax,
@@ -341,6 +344,7 @@ export class TickLog implements PartitionLog {
       partitionOf: this.#options.partitionOf,
       isRelayDeferred: this.#options.relay === "deferred",
       deadLetter: (id) => this.#store.deadLetter(id),
+      canRead: (partition, entry) => this.#reader.canRead(partition, entry),
     };
   }
 
@@ -370,10 +374,15 @@ export class TickLog implements PartitionLog {
     }
   }
 
-  #apply({ write, meta, seen, ranges }: FinishedStep): void {
+  #apply({ write, meta, seen, ranges, lifted, skipped }: FinishedStep): void {
     this.#meta = meta;
     this.#seen = seen;
     this.#areReadersSaved = true;
+    for (const { partition, offset } of skipped) {
+      const index = this.#pending[partition]!;
+      index.remove(index.entryAt(offset)!.i);
+    }
+    for (const partition of lifted) this.#reader.lift(partition);
     for (const { partition, class: kind, firstOffset, count } of ranges) {
       if (!isHandledClass(kind)) continue;
       this.#pending[partition]!.add(write.tick, firstOffset, count, isCountedClass(kind));
@@ -393,9 +402,21 @@ export class TickLog implements PartitionLog {
     }
     this.#writeHead();
     if (this.#outbox.length > 0) this.#planRelay(0);
-    if (ranges.length > 0 || write.reminders.length > 0) {
+    if (lifted.size > 0) this.#tellStops();
+    if (ranges.length > 0 || write.reminders.length > 0 || lifted.size > 0) {
       for (const listener of this.#listeners) this.#clock.soon(listener);
     }
+  }
+
+  /** A stop is stored with the next step; until then a crash only finds the damage again. */
+  #saveStops(): void {
+    this.#queue.add(0, (step) => step.touch()).catch(() => {}); // Reported where the write failed.
+    this.#tellStops();
+  }
+
+  #tellStops(): void {
+    this.#trimming.restart();
+    for (const listener of this.#stopListeners) this.#clock.soon(listener);
   }
 
   #writeHead(): void {

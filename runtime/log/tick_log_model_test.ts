@@ -1,6 +1,7 @@
 /**
- * Generated sequences of calls, crashes and refusals against a plain model: lists of texts. Every
- * record is handled in the order of acceptance and once, whatever happens between.
+ * Generated sequences of calls, crashes, refusals and damage against a plain model: lists of texts.
+ * Every record is handled in the order of acceptance and once, or counted as lost, whatever happens
+ * between.
  */
 import assert from "node:assert/strict";
 import fc from "fast-check";
@@ -12,6 +13,7 @@ import {
   commitOf,
   createTestClock,
   letterOf,
+  ownRecord,
   partitionOfTest,
   PARTITIONS_OF_TEST,
   READERS,
@@ -19,14 +21,16 @@ import {
   setReminder,
   WHOLE,
 } from "../../test/contract/log_fixture.ts";
+import { CodecError } from "../errors.ts";
 import { readSeed } from "../../test/support/seed.ts";
 import { createMemoryHead, type LogHead, openHeadFile } from "./head_file.ts";
 import { createMemoryStore, type MemoryStore } from "./memory_store.ts";
 import type { Append } from "./partition_log.ts";
-import { isCountedClass } from "./pending_index.ts";
+import { isCountedClass, isHandledClass } from "./pending_index.ts";
 import { openSqliteStore } from "./sqlite_store.ts";
+import { decodeRanges, segmentAt, type TickRange } from "./tick_blob.ts";
 import { openTickLog, type TickLog } from "./tick_log.ts";
-import type { TickStore } from "./tick_store.ts";
+import type { TickBlob, TickStore } from "./tick_store.ts";
 
 /** What happens to the store while a call is made; the caller then does what its duties say. */
 type Disturbance = "none" | "refused" | "crash before" | "crash after";
@@ -48,7 +52,16 @@ type Step =
     readonly disturbance: Disturbance;
   }
   | { readonly type: "replay" | "discard"; readonly id: number }
-  | { readonly type: "acquire" | "trim" | "crash" };
+  | {
+    readonly type: "damage";
+    readonly isHeader: boolean;
+    /** Which of the stored ticks, and which of its segments. */
+    readonly tick: number;
+    readonly segment: number;
+    readonly bit: number;
+  }
+  | { readonly type: "skip"; readonly partition: number }
+  | { readonly type: "acquire" | "read" | "trim" | "crash" };
 
 const PARTITION = fc.nat(PARTITIONS_OF_TEST - 1);
 const DISTURBANCE = fc.constantFrom<Disturbance>(
@@ -81,6 +94,18 @@ const STEP: fc.Arbitrary<Step> = fc.oneof(
   }),
   fc.record({ type: fc.constantFrom("acquire" as const, "trim" as const, "crash" as const) }),
 );
+const DAMAGE: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 4, arbitrary: STEP },
+  fc.record({
+    type: fc.constant("damage" as const),
+    isHeader: fc.boolean(),
+    tick: fc.nat(50),
+    segment: fc.nat(5),
+    bit: fc.nat(7),
+  }),
+  fc.record({ type: fc.constant("skip" as const), partition: PARTITION }),
+  fc.record({ type: fc.constantFrom("read" as const, "trim" as const, "crash" as const) }),
+);
 
 /** Where a log lives over its crashes. */
 interface Place {
@@ -88,6 +113,8 @@ interface Place {
   openHead(): LogHead;
   /** True: the store refuses writes. */
   isRefusing: boolean;
+  /** Stored ticks, to be damaged; undefined: not here. */
+  readonly ticks: Map<number, TickBlob> | undefined;
   dispose(): void;
 }
 
@@ -99,6 +126,9 @@ function memoryPlace(): Place {
   };
   const place: Place = {
     isRefusing: false,
+    get ticks() {
+      return store!.content.ticks;
+    },
     openStore: () => store = store?.reopen(onStep) ?? createMemoryStore({ onStep }),
     openHead: () => head,
     dispose: () => {},
@@ -114,6 +144,7 @@ function sqlitePlace(): Place {
   };
   const place: Place = {
     isRefusing: false,
+    ticks: undefined,
     openStore: () => openSqliteStore(`${directory}/log.db`, onStep),
     openHead: () => openHeadFile(`${directory}/log.head`, clock),
     dispose: () => Deno.removeSync(directory, { recursive: true }),
@@ -138,6 +169,12 @@ class Run {
   #lastLetter = 0;
   #accepted = 0;
   #processed = 0;
+  #lost = 0;
+  /** Texts whose bytes were damaged, by `partition offset`: gone once they are skipped. */
+  readonly #damaged = new Map<string, { readonly text: string; readonly isCounted: boolean }>();
+  #isDamaged = false;
+  /** Records whose header is damaged are missed by the ledger until they are skipped. */
+  #hasHoles = false;
 
   constructor(place: Place, relay: "inline" | "deferred") {
     this.#place = place;
@@ -169,7 +206,10 @@ class Run {
       store: this.#place.openStore(),
       head: this.#place.openHead(),
       clock: this.#clock,
-      onFault: (fault) => assert.equal(fault.type, "store_failed"),
+      onFault: (fault) => {
+        const isExpected = fault.type === "store_failed" || this.#isDamaged;
+        assert.ok(isExpected, JSON.stringify(fault));
+      },
     });
     this.#opened.push(this.#log);
   }
@@ -188,6 +228,13 @@ class Run {
         return await this.#acquire();
       case "crash":
         return this.#open();
+      case "damage":
+        return this.#damage(step);
+      case "skip":
+        return await this.#skip(step.partition);
+      case "read":
+        await this.#log.readTicks(0, ["ingress", "replay", "sent", "record"], 1e6);
+        return;
       case "trim":
         for (const reader of READERS) await this.#log.saveCursor(reader, this.#log.head().tick);
         await this.#log.maintain();
@@ -232,6 +279,7 @@ class Run {
     const cursor = this.#log.cursor(partition);
     const bound = { ...WHOLE, recordsMax: step.recordsMax };
     const pending = await this.#log.pending(partition, cursor, bound);
+    if (pending.corrupt !== undefined) return;
     const counted: string[] = [];
     for (const segment of pending.segments) {
       const texts = bodiesOf([segment]);
@@ -248,6 +296,7 @@ class Run {
       deadLetters: parked.map((text) => letterOf(partition, text)),
       sends: this.#sendsOf(partition, step.sendsTo),
       reminders,
+      records: step.isParking ? [] : [ownRecord(partition, "noted")],
       states: [{ address: `device/${partition}-a`, state: bytesOf(`${++this.#texts}`) }],
     });
     await this.#disturbed(step.disturbance, async () => {
@@ -258,6 +307,73 @@ class Run {
     for (const text of parked) this.#letters.set(++this.#lastLetter, { partition, text });
     this.#processed += counted.length - parked.length;
     if (reminders[0]) this.#reminders.set(partition, reminders[0].reminder.dueAtMs);
+  }
+
+  #damage(step: Step & { type: "damage" }): void {
+    const ticks = [...this.#place.ticks ?? []];
+    const found = ticks[step.tick % ticks.length];
+    if (found === undefined) return;
+    const [tick, { header, body }] = found;
+    const ranges = rangesOf(header);
+    const range = ranges[step.segment % ranges.length];
+    if (range === undefined) return;
+    for (const { partition, firstOffset, ...each } of step.isHeader ? ranges : [range]) {
+      const segment = segmentAt(body, { partition, firstOffset, ...each }, false);
+      if (segment === undefined || !isHandledClass(each.class)) continue; // Damaged before.
+      bodiesOf([segment]).forEach((text, i) => {
+        const isCounted = isCountedClass(each.class);
+        this.#damaged.set(`${partition} ${firstOffset + i}`, { text, isCounted });
+      });
+    }
+    const flipped = (step.isHeader ? header : body).slice();
+    flipped[step.isHeader ? 9 : range.at + range.length - 1]! ^= 1 << step.bit;
+    this.#place.ticks!.set(
+      tick,
+      step.isHeader ? { header: flipped, body } : { header, body: flipped },
+    );
+    this.#isDamaged = true;
+    this.#hasHoles ||= step.isHeader;
+  }
+
+  /** The operator's way: look where it is stopped, and skip that. */
+  async #skip(partition: number): Promise<void> {
+    const stop = this.#log.stopped().find((one) => one.partition === partition);
+    if (stop === undefined) return;
+    const outcome = await this.#log.skipDamage(partition, stop.offset);
+    assert.ok(outcome.ok);
+    let lost = 0;
+    for (let offset = outcome.fromOffset; offset < outcome.toOffset; offset++) {
+      const damaged = this.#damaged.get(`${partition} ${offset}`);
+      if (damaged === undefined) continue;
+      const { text, isCounted } = damaged;
+      const list = isCounted
+        ? this.#counted[partition]!
+        : this.#sent.get(`${text[0]} ${partition}`)!;
+      assert.ok(list.includes(text), `${text} was lost and had been handled`);
+      list.splice(list.indexOf(text), 1);
+      if (isCounted) lost++;
+    }
+    if (!this.#hasHoles) assert.equal(outcome.lost, lost);
+    this.#lost += lost;
+  }
+
+  /** A skip drops what is held in memory, and more damage may come to light: until none does. */
+  async #skipAll(): Promise<void> {
+    let skips: number;
+    do {
+      skips = 0;
+      for (let partition = 0; partition < PARTITIONS_OF_TEST; partition++) {
+        for (let from = this.#log.cursor(partition);;) {
+          const next = await this.#log.pending(partition, from, WHOLE);
+          if (next.isEndOfLog) break;
+          from = next.nextCursor;
+          if (next.corrupt === undefined) continue;
+          await this.#skip(partition);
+          skips++;
+        }
+      }
+    } while (skips > 0);
+    this.#hasHoles = false;
   }
 
   #sendsOf(source: number, targets: readonly number[]) {
@@ -292,20 +408,25 @@ class Run {
   }
 
   #check(): void {
+    if (this.#hasHoles) return;
     assertBalanced(this.#log);
     assert.deepEqual(this.#log.ledger().total, {
       accepted: this.#accepted,
       processed: this.#processed,
       pending: this.#counted.reduce((sum, texts) => sum + texts.length, 0),
       deadLettered: this.#letters.size,
-      rolledBack: 0,
+      rolledBack: this.#lost,
     });
-    const next = Math.min(...this.#reminders.values());
+    const stops = this.#log.stopped().map(({ partition }) => partition);
+    const dues = [...this.#reminders].filter(([partition]) => !stops.includes(partition));
+    const next = Math.min(...dues.map(([, dueAtMs]) => dueAtMs));
     assert.equal(this.#log.nextDueMs() ?? Infinity, next);
   }
 
   async #drain(): Promise<void> {
     while (await this.#log.relay()) { /* until the outbox is empty */ }
+    await this.#skipAll();
+    this.#check();
     for (let partition = 0; partition < PARTITIONS_OF_TEST; partition++) {
       const cursor = this.#log.cursor(partition);
       const { segments, isEndOfLog } = await this.#log.pending(partition, cursor, WHOLE);
@@ -322,6 +443,16 @@ class Run {
   }
 }
 
+/** None of a header that was damaged before. */
+function rangesOf(header: Uint8Array): TickRange[] {
+  try {
+    return decodeRanges(header);
+  } catch (fault) {
+    if (!(fault instanceof CodecError)) throw fault;
+    return [];
+  }
+}
+
 const SEED = readSeed();
 
 function testHistories(
@@ -329,9 +460,10 @@ function testHistories(
   runs: number,
   relay: "inline" | "deferred",
   make: () => Place,
+  step: fc.Arbitrary<Step> = STEP,
 ): void {
   Deno.test(`generated histories agree with a plain model: ${name}`, async () => {
-    const property = fc.asyncProperty(fc.array(STEP, { maxLength: 40 }), async (steps) => {
+    const property = fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
       const run = new Run(make(), relay);
       try {
         await run.run(steps);
@@ -345,4 +477,6 @@ function testHistories(
 
 testHistories("memory", 300, "inline", memoryPlace);
 testHistories("memory, deferred relay", 150, "deferred", memoryPlace);
+testHistories("memory, damaged", 500, "inline", memoryPlace, DAMAGE);
+testHistories("memory, damaged, deferred relay", 250, "deferred", memoryPlace, DAMAGE);
 testHistories("sqlite", 30, "inline", sqlitePlace);

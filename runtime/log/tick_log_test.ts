@@ -1,9 +1,11 @@
+import { DatabaseSync } from "node:sqlite";
 import {
   createTestClock,
   type LogFixture,
   partitionOfTest,
   PARTITIONS_OF_TEST,
   READERS,
+  withFlippedBit,
 } from "../../test/contract/log_fixture.ts";
 import { testPartitionLog } from "../../test/contract/partition_log_contract.ts";
 import { createMemoryHead, openHeadFile } from "./head_file.ts";
@@ -27,7 +29,8 @@ function memoryFixture(relay: "inline" | "deferred"): LogFixture {
   const head = createMemoryHead();
   let failures = 0;
   const onStep = (step: string) => {
-    if (step === "write:before" && failures-- > 0) throw new Error("the store is full");
+    const isChange = step === "write:before" || step === "trim:before";
+    if (isChange && failures-- > 0) throw new Error("the store is full");
   };
   let store = createMemoryStore({ onStep });
   const opened: TickLog[] = [];
@@ -41,6 +44,12 @@ function memoryFixture(relay: "inline" | "deferred"): LogFixture {
       return Promise.resolve(log);
     },
     failWrites: (count) => void (failures = count),
+    flipBitIn(text) {
+      for (const [tick, { header, body }] of store.content.ticks) {
+        const flipped = withFlippedBit(body, text);
+        if (flipped !== undefined) store.content.ticks.set(tick, { header, body: flipped });
+      }
+    },
     async [Symbol.asyncDispose]() {
       for (const log of opened) await log[Symbol.asyncDispose]();
     },
@@ -66,6 +75,14 @@ function sqliteFixture(relay: "inline" | "deferred"): LogFixture {
       return Promise.resolve(log);
     },
     failWrites: (count) => void (failures = count),
+    flipBitIn(text) {
+      using database = new DatabaseSync(`${directory}/log.db`);
+      for (const { tick, body } of database.prepare("SELECT tick, body FROM ticks").all()) {
+        const flipped = withFlippedBit(body as Uint8Array, text);
+        if (flipped === undefined) continue;
+        database.prepare("UPDATE ticks SET body = ? WHERE tick = ?").run(flipped, tick!);
+      }
+    },
     async [Symbol.asyncDispose]() {
       for (const log of opened) await log[Symbol.asyncDispose]();
       Deno.removeSync(directory, { recursive: true });

@@ -6,7 +6,7 @@ import { crc32 } from "node:zlib";
 import type { Partition } from "../actor/address.ts";
 import { CodecError } from "../errors.ts";
 import { ByteReader, ByteWriter } from "./bytes.ts";
-import type { AttemptMark } from "./partition_log.ts";
+import type { AttemptMark, StoppedPartition } from "./partition_log.ts";
 
 export interface PartitionMeta {
   /** Offset that the next record gets. `cursor <= nextOffset`. */
@@ -31,7 +31,7 @@ export interface PartitionMeta {
   sentSequence: number;
 }
 
-/** Offsets `[from, to)` that a rolled-back store lost: missing for good, not damaged. */
+/** Offsets `[from, to)` that are lost for good, and counted: rolled back, or skipped as damaged. */
 export interface OffsetGap {
   readonly partition: Partition;
   readonly from: number;
@@ -53,9 +53,13 @@ export interface LogMeta {
   readonly readers: ReadonlyMap<string, number>;
   readonly marks: readonly AttemptMark[];
   readonly gaps: readonly OffsetGap[];
+  /** At most one a partition. */
+  readonly stops: readonly StoppedPartition[];
 }
 
-const META_VERSION = 1;
+const META_VERSION = 2;
+/** Without `stops`. */
+const META_VERSION_MIN = 1;
 const FIELDS = [
   "nextOffset",
   "cursor",
@@ -83,6 +87,7 @@ export function createMeta(partitions: number): LogMeta {
     readers: new Map(),
     marks: [],
     gaps: [],
+    stops: [],
   };
 }
 
@@ -129,6 +134,10 @@ export function encodeMeta(meta: LogMeta): Uint8Array {
   }
   out.integer(meta.gaps.length);
   for (const gap of meta.gaps) out.integer(gap.partition).integer(gap.from).integer(gap.to);
+  out.integer(meta.stops.length);
+  for (const stop of meta.stops) {
+    out.integer(stop.partition).integer(stop.offset).text(stop.detail);
+  }
   const bytes = out.take();
   new DataView(bytes.buffer).setUint32(0, crc32(bytes.subarray(4)), true);
   return bytes;
@@ -144,8 +153,10 @@ export function decodeMeta(bytes: Uint8Array): LogMeta {
   }
   const input = new ByteReader(bytes.subarray(4));
   const version = input.u8();
-  if (version !== META_VERSION) {
-    throw new CodecError(`Cannot open the log: version ${version} is not ${META_VERSION}`);
+  if (version < META_VERSION_MIN || version > META_VERSION) {
+    throw new CodecError(
+      `Cannot open the log: its version is ${version}, of ${META_VERSION_MIN} to ${META_VERSION}`,
+    );
   }
   return {
     tick: input.integer(),
@@ -161,6 +172,11 @@ export function decodeMeta(bytes: Uint8Array): LogMeta {
       partition: input.integer(),
       from: input.integer(),
       to: input.integer(),
+    })),
+    stops: version < 2 ? [] : list(input, () => ({
+      partition: input.integer(),
+      offset: input.integer(),
+      detail: input.text(),
     })),
   };
 }

@@ -45,6 +45,7 @@ Deno.test("a meta row is read as it was written, every field in its place", () =
     readers: new Map([["telemetry", 6], ["views", 1]]),
     marks: [{ partition: 1, fromOffset: 3, toOffset: 4, deaths: 2 }],
     gaps: [{ partition: 2, from: 10, to: 20 }],
+    stops: [{ partition: 1, offset: 2 ** 41, detail: "does not match its checksum" }],
   };
   const bytes = encodeMeta(full);
   assert.deepEqual(decodeMeta(bytes), full);

@@ -8,6 +8,7 @@ import { LIMITS } from "../limits.ts";
 import type { Pending, Segment, SegmentClass, Tick } from "./partition_log.ts";
 import type { PendingEntry, PendingIndex } from "./pending_index.ts";
 import { recordEnd } from "./record.ts";
+import { isReadable, missing } from "./stored_segment.ts";
 import { decodeRanges, segmentAt, type TickRange } from "./tick_blob.ts";
 import { type LoadedTick, ReadTicks, RecentTicks } from "./tick_cache.ts";
 import type { TickBlob, TickStore } from "./tick_store.ts";
@@ -28,10 +29,13 @@ const CACHE_BYTES = LIMITS.tickCacheBytesMax / 2;
 const SPAN_BYTES = CACHE_BYTES / 2;
 
 export class TickReader {
+  /** The lowest damage known of each; what lies behind it is found when it is read. */
   readonly stops = new Map<Partition, Stop>();
+  /** Called after `stops` got another entry. */
+  onStopped: () => void = () => {};
   readonly #store: TickStore;
   readonly #recent: RecentTicks;
-  readonly #read = new ReadTicks(CACHE_BYTES);
+  #read = new ReadTicks(CACHE_BYTES);
   readonly #onStop: (partition: Partition, stop: Stop) => void;
   readonly #onDamagedTick: (tick: number, detail: string) => void;
   readonly #damagedTicks = new Set<number>();
@@ -59,6 +63,18 @@ export class TickReader {
     const stop = { offset, detail };
     this.stops.set(partition, stop);
     this.#onStop(partition, stop);
+    this.onStopped();
+  }
+
+  /** The partition goes on; bytes that stopped it are not read from memory again. */
+  lift(partition: Partition): void {
+    this.stops.delete(partition);
+    this.#read = new ReadTicks(CACHE_BYTES);
+  }
+
+  /** Whether the records of an entry are whole: in memory, as they were written, or in the store. */
+  canRead(partition: Partition, entry: PendingEntry): boolean {
+    return this.#recent.get(entry.tick) !== undefined || isReadable(this.#store, partition, entry);
   }
 
   /** Ranges of a header; undefined, and reported once, if it is damaged. */
@@ -67,10 +83,7 @@ export class TickReader {
       return decodeRanges(header);
     } catch (fault) {
       if (!(fault instanceof CodecError)) throw fault;
-      if (!this.#damagedTicks.has(tick)) {
-        this.#damagedTicks.add(tick);
-        this.#onDamagedTick(tick, fault.message);
-      }
+      this.#reportOnce(tick, fault.message);
       return undefined;
     }
   }
@@ -93,7 +106,7 @@ export class TickReader {
       const isFull = records >= bound.recordsMax || bytes >= bound.bytesMax ||
         spanned >= SPAN_BYTES;
       if (isFull) return { segments, isEndOfLog: false, nextCursor: offset };
-      const segment = this.#segmentOf(partition, entry, offset, bound);
+      const segment = this.#segmentOf(partition, entry, index.cursor, offset, bound);
       if (segment === undefined) return this.#stopped(partition, segments, offset);
       const isTooMuch = records + segment.count > bound.recordsMax ||
         bytes + segment.bytes.length > bound.bytesMax;
@@ -108,16 +121,18 @@ export class TickReader {
       const end = segment.firstOffset + segment.count;
       if (end < entry.endOffset) return { segments, isEndOfLog: false, nextCursor: end };
     }
-    // A hole at the end of the log has no entry behind it.
+    // Stopped before the last start, at what the store has no more.
     if (this.stops.has(partition)) return this.#stopped(partition, segments, nextOffset);
     return { segments, isEndOfLog: true, nextCursor: nextOffset };
   }
 
+  /** @param pending By partition: damage that no actor waits for stops nobody. */
   readTicks(
     after: number,
     classes: readonly SegmentClass[],
     bytesMax: number,
     headTick: number,
+    pending: readonly PendingIndex[],
   ): { ticks: Tick[]; cursor: number } {
     const ticks: Tick[] = [];
     // A cursor above the head is of a log that is gone: reading all again is harmless, skipping not.
@@ -127,7 +142,7 @@ export class TickReader {
       if (bytes >= bytesMax) return { ticks, cursor };
       cursor = loaded.tick;
       bytes += loaded.body.length;
-      const segments = this.#segmentsOf(loaded, classes);
+      const segments = this.#segmentsOf(loaded, classes, pending);
       if (segments.length > 0) ticks.push({ tick: loaded.tick, segments });
     }
     return { ticks, cursor: bytes >= bytesMax ? cursor : Math.max(cursor, headTick) };
@@ -146,11 +161,18 @@ export class TickReader {
   #segmentOf(
     partition: Partition,
     entry: PendingEntry,
+    cursor: number,
     offset: number,
     bound: ReadBound,
   ): Segment | undefined {
     const stop = this.stops.get(partition);
     if (stop !== undefined && offset >= stop.offset) return undefined;
+    // A checksum is over the whole segment: which of its records is damaged cannot be told.
+    const from = Math.max(entry.firstOffset, cursor);
+    if (entry.isMissing) {
+      this.stop(partition, from, missing(from, entry.endOffset));
+      return undefined;
+    }
     const loaded = this.#load(entry.tick);
     const range = loaded?.ranges.find((candidate) =>
       candidate.partition === partition && candidate.firstOffset === entry.firstOffset
@@ -158,7 +180,7 @@ export class TickReader {
     const whole = range && segmentAt(loaded!.body, range, loaded!.isVerified);
     if (whole === undefined) {
       const what = range === undefined ? "is missing" : "does not match its checksum";
-      this.stop(partition, offset, `segment at offset ${offset} of tick ${entry.tick} ${what}`);
+      this.stop(partition, from, `segment at offset ${from} of tick ${entry.tick} ${what}`);
       return undefined;
     }
     const skip = offset - entry.firstOffset;
@@ -170,23 +192,41 @@ export class TickReader {
       return loaded!.isVerified ? cut : { ...cut, bytes: cut.bytes.slice() };
     } catch (fault) {
       if (!(fault instanceof CodecError)) throw fault;
-      this.stop(partition, offset, `segment at offset ${offset}: ${fault.message}`);
+      this.stop(partition, from, `segment at offset ${from}: ${fault.message}`);
       return undefined;
     }
   }
 
-  #segmentsOf(loaded: LoadedTick, classes: readonly SegmentClass[]): Segment[] {
+  #segmentsOf(
+    loaded: LoadedTick,
+    classes: readonly SegmentClass[],
+    pending: readonly PendingIndex[],
+  ): Segment[] {
     const segments: Segment[] = [];
     for (const range of loaded.ranges) {
       if (!classes.includes(range.class)) continue;
       const segment = segmentAt(loaded.body, range, loaded.isVerified);
       if (segment !== undefined) segments.push(segment);
-      else {
-        const where = `segment at offset ${range.firstOffset} of tick ${loaded.tick}`;
-        this.stop(range.partition, range.firstOffset, `${where} does not match its checksum`);
-      }
+      else this.#passDamaged(loaded.tick, range, pending[range.partition]);
     }
     return segments;
+  }
+
+  /** A reader goes on past a damaged segment; actors that have nothing but it to handle stop. */
+  #passDamaged(tick: number, range: TickRange, index: PendingIndex | undefined): void {
+    const { partition, firstOffset } = range;
+    const detail = `segment at offset ${firstOffset} of tick ${tick} does not match its checksum`;
+    const from = Math.max(firstOffset, index?.cursor ?? 0);
+    const isNeeded = index?.entryAt(from)?.entry.firstOffset === firstOffset &&
+      this.#recent.get(tick) === undefined;
+    if (isNeeded) this.stop(partition, from, detail);
+    else this.#reportOnce(tick, `partition ${partition}: ${detail}`);
+  }
+
+  #reportOnce(tick: number, detail: string): void {
+    if (this.#damagedTicks.has(tick)) return;
+    this.#damagedTicks.add(tick);
+    this.#onDamagedTick(tick, detail);
   }
 
   *#ticksAbove(after: number, bytesMax: number): Generator<LoadedTick> {

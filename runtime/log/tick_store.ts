@@ -107,6 +107,11 @@ export interface TickStore {
 
   /** Deletes up to `limit` of the oldest ticks that are `<= throughTick`. Returns their bytes. */
   trim(throughTick: number, limit: number): { readonly ticks: number; readonly bytes: number };
+  /**
+   * In one atomic, durable step: deletes ticks, and puts less of others in their place. Returns the
+   * bytes that it frees.
+   */
+  reduce(gone: readonly number[], reduced: readonly StoredTick[]): number;
   /** One small step of moving writes to their final place; true if more wait. */
   checkpoint(): boolean;
   close(): void;

@@ -9,6 +9,7 @@ import type {
   Segment,
   SegmentClass,
 } from "../../runtime/log/partition_log.ts";
+import { isCountedClass } from "../../runtime/log/pending_index.ts";
 import { packRecord, recordsOf } from "../../runtime/log/record.ts";
 
 export const READERS = ["telemetry", "views"] as const;
@@ -27,6 +28,8 @@ export interface LogFixture extends AsyncDisposable {
   }): Promise<PartitionLog>;
   /** The next `count` writes are refused by the store. */
   failWrites(count: number): void;
+  /** Flips a bit in the body of a stored record, which is this text; from the next `open` on. */
+  flipBitIn(text: string): void;
   readonly clock: TestClock;
 }
 
@@ -155,6 +158,38 @@ export async function readAll(log: PartitionLog, after: number, classes: Segment
     if (read.cursor === cursor) return { bodies, cursor };
     cursor = read.cursor;
   }
+}
+
+/** The bytes with one bit of `text` in them flipped; undefined if it is not there. */
+export function withFlippedBit(bytes: Uint8Array, text: string): Uint8Array | undefined {
+  const at = new TextDecoder("latin1").decode(bytes).indexOf(text);
+  if (at < 0) return undefined;
+  const copy = bytes.slice();
+  copy[at + text.length - 1]! ^= 1;
+  return copy;
+}
+
+/** Commits all that is pending of a partition, up to where it is stopped. Returns the bodies. */
+export async function handleAll(log: PartitionLog, partition: Partition): Promise<string[]> {
+  const token = await log.acquire([partition]);
+  const bodies: string[] = [];
+  for (;;) {
+    const cursor = log.cursor(partition);
+    const pending = await log.pending(partition, cursor, WHOLE);
+    if (pending.nextCursor === cursor || pending.corrupt !== undefined) return bodies;
+    const counted = pending.segments.filter((segment) => isCountedClass(segment.class));
+    const processed = counted.reduce((sum, segment) => sum + segment.count, 0);
+    const commit = commitOf(partition, cursor, pending.nextCursor, { processed });
+    const [outcome] = await log.commit(token, [commit]);
+    assert.equal(outcome!.ok, true);
+    bodies.push(...bodiesOf(pending.segments));
+  }
+}
+
+/** All readers have everything; trims until nothing is left to do. */
+export async function trimAll(log: PartitionLog): Promise<void> {
+  for (const reader of READERS) await log.saveCursor(reader, log.head().tick);
+  while (await log.maintain()) { /* in small steps */ }
 }
 
 export function ownRecord(partition: Partition, text: string, kind: "record" | "view" = "record") {

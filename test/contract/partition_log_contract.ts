@@ -21,6 +21,7 @@ import {
   untilPending,
   WHOLE,
 } from "./log_fixture.ts";
+import { testSkips, testStops } from "./partition_log_damage_contract.ts";
 import {
   testDeadLetters,
   testFaults,
@@ -41,6 +42,8 @@ export function testPartitionLog(name: string, make: () => Promise<LogFixture>):
   testDeadLetters(test);
   testReaders(test);
   testFaults(test);
+  testStops(test);
+  testSkips(test);
 }
 
 function testAppends(test: Test): void {
