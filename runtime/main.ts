@@ -25,7 +25,7 @@ import { type HttpGateway, startHttpGateway } from "../protocols/http/http_gatew
 import type { HttpPorts } from "../protocols/http/ports.ts";
 import { type MqttGateway, startMqttGateway } from "../protocols/mqtt/gateway.ts";
 import { sessionKey } from "../protocols/mqtt/session.ts";
-import { idOf } from "./actor/address.ts";
+import { idOf, kindOf } from "./actor/address.ts";
 import type { TransientEffect } from "./actor/batch.ts";
 import { logEngineEvent } from "./actor/engine_events.ts";
 import { createLifecycleEvents, logLifecycle } from "./actor/lifecycle_events.ts";
@@ -113,6 +113,8 @@ class Node {
   readonly parts: Parts = {};
   readonly refused: Record<string, number> = {};
   readonly suspended = new SuspendedActors();
+  /** See `MqttPorts`. */
+  readonly untold = new Set<string>();
   readonly log: LogClient;
   ingress!: GroupIngress;
   /** Fencing token of the first log of this process: its incarnation. */
@@ -131,7 +133,10 @@ class Node {
       // No product behaviour asks for activities yet; those of a newer version stay stored.
       onActivities: () => logger.warn("activities wait: this version has no kind of them"),
       onLifecycle: (events) => {
-        for (const event of events) logEngineEvent(event, this.suspended.take(event), logger);
+        for (const event of events) {
+          logEngineEvent(event, this.suspended.take(event), logger);
+          if (event.type === "resumed") this.#tellPresence([event.address]);
+        }
       },
       onRunner: (event) => logger.info("engine", { ...event.detail, event: event.type }),
     });
@@ -198,8 +203,9 @@ class Node {
       clock,
       logger,
       onStarted: ({ token }) => {
-        this.suspended.clear(); // A resume may have been committed and not told.
-        if (this.#token !== 0) return this.parts.mqtt?.tellAgain();
+        // A resume may have been committed and not told.
+        this.#tellPresence(this.suspended.clear());
+        if (this.#token !== 0) return this.parts.mqtt?.tellAll();
         this.#token = token;
         this.ingress = new GroupIngress({
           log: this.log,
@@ -286,6 +292,7 @@ class Node {
             logger: logger.with({ part: "mqtt" }),
             refuse: (reason) => this.#countRefused(reason),
             suspended: this.suspended,
+            untold: this.untold,
             // Its sessions are numbered from 1 at each start of the gateway.
             incarnation: `${this.#token}.${++this.#gateways}`,
             nextEpoch: () => this.#token * EPOCHS_PER_TOKEN + ++this.#epochs,
@@ -385,6 +392,14 @@ class Node {
 
   #countRefused(reason: string): void {
     this.refused[reason] = (this.refused[reason] ?? 0) + 1;
+  }
+
+  /** A suspended actor is not told of connections: when it is resumed, it is told how things are. */
+  #tellPresence(addresses: readonly string[]): void {
+    for (const address of addresses) {
+      if (kindOf(address) === "device") this.untold.add(idOf(address));
+    }
+    this.parts.mqtt?.tellUntold();
   }
 
   /** Effects of a durable commit. The live feed has no listener in this version. */

@@ -44,6 +44,8 @@ export const deviceBehaviour: Behaviour<DeviceState, DeviceMessage> = {
         return connect(state, message, context);
       case "disconnected":
         return disconnect(state, message, context);
+      case "absent":
+        return leave(state, message.epoch, context);
       case "deliver":
         if (state.link?.session === message.session) sendDelta(state, context);
         return state;
@@ -79,7 +81,8 @@ function raise(state: DeviceState, message: Of<"event">, context: Context): Devi
 
 function connect(state: DeviceState, message: Of<"connected">, context: Context): DeviceState {
   const { session, epoch, wire, remote } = message;
-  if (epoch < state.epoch || state.link?.session === session) return state;
+  // The same epoch is the same session: told again, or replayed after its close.
+  if (epoch <= state.epoch) return state;
   project({ online: true, session, atMs: context.nowMs }, context);
   const connectedAtMs = context.nowMs;
   const link = remote === undefined
@@ -100,6 +103,16 @@ function disconnect(
   project({ online: false, session: null, atMs }, context);
   const { link: _closed, ...rest } = state;
   return { ...rest, lastSeenAtMs: atMs };
+}
+
+/** What comes late of the connections before is ignored from now, as in `connect`. */
+function leave(state: DeviceState, epoch: number, context: Context): DeviceState {
+  if (epoch <= state.epoch) return state;
+  const { link, ...rest } = state;
+  if (link === undefined) return { ...state, epoch };
+  const { lastSeenAtMs = context.nowMs } = state;
+  project({ online: false, session: null, atMs: lastSeenAtMs }, context);
+  return { ...rest, epoch, lastSeenAtMs };
 }
 
 function showShadow(state: DeviceState, session: string, context: Context): DeviceState {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { Context, Json, Message } from "../../runtime/actor/behaviour.ts";
 import { LIMITS } from "../../runtime/limits.ts";
-import { seededRandom } from "../../runtime/random.ts";
+import { type Random, seededRandom } from "../../runtime/random.ts";
 import { readSeed } from "../../test/support/seed.ts";
 import { deviceBehaviour } from "./device_behaviour.ts";
 import { isSame } from "./device_state.ts";
@@ -57,6 +57,15 @@ function deepFreeze<Value>(value: Value): Value {
   Object.freeze(value);
   for (const below of Object.values(value)) deepFreeze(below);
   return value;
+}
+
+function disconnected(session: string): DeviceMessage {
+  return { type: "disconnected", session, reason: "closed" };
+}
+
+function shuffled<T>(items: readonly T[], random: Random): T[] {
+  const left = [...items];
+  return items.map(() => left.splice(Math.floor(random.fraction() * left.length), 1)[0]!);
 }
 
 function connected(session: string, epoch: number): DeviceMessage {
@@ -164,6 +173,48 @@ Deno.test("a connection is presence, and a late close of an old one is not", () 
   assert.ok(!("link" in device.state));
   assert.deepEqual(device.send({ type: "disconnected", session: "x.2", reason: "again" }, 15), []);
   assert.deepEqual(device.send(connected("x.1", 1), 16), [], "still late");
+});
+
+Deno.test("an absence ends what was before it, whatever of that comes late", () => {
+  const device = new TestDevice();
+  device.send(connected("x.1", 1), 10);
+  device.send(report({ a: 1 }), 11);
+  assert.deepEqual(device.send({ type: "absent", epoch: 3 }, 20), [
+    'project presence pump/p {"online":false,"session":null,"atMs":11}',
+  ]);
+  assert.equal(device.state.lastSeenAtMs, 11, "nobody knows when it left");
+  for (const epoch of [1, 2, 3]) assert.deepEqual(device.send(connected(`x.${epoch}`, epoch)), []);
+  assert.deepEqual(device.send({ type: "absent", epoch: 2 }), []);
+  device.send(connected("x.4", 4), 21);
+  assert.deepEqual(device.send({ type: "absent", epoch: 3 }), [], "late");
+  assert.equal(device.state.link?.session, "x.4");
+});
+
+Deno.test("presence is true once it was told again, in whatever order letters are replayed", () => {
+  const seed = readSeed();
+  const random = seededRandom(seed);
+  for (let round = 0; round < 2_000; round++) {
+    const sessions = 1 + Math.floor(random.fraction() * 4);
+    const isConnected = random.fraction() < 0.5;
+    const messages = Array.from({ length: sessions }, (_, i) => [
+      connected(`x.${i + 1}`, i + 1),
+      ...(isConnected && i === sessions - 1 ? [] : [disconnected(`x.${i + 1}`)]),
+    ]).flat();
+    const inOrder = messages.filter(() => random.fraction() < 0.3); // Before the actor's suspension.
+    const letters = messages.filter((message) => !inOrder.includes(message));
+    const device = new TestDevice();
+    for (const message of inOrder) device.send(message);
+    const replayed = shuffled(letters, random);
+    const before = replayed.splice(0, Math.floor(random.fraction() * (replayed.length + 1)));
+    for (const message of before) device.send(message);
+    const last = sessions;
+    device.send(isConnected ? connected(`x.${last}`, last) : { type: "absent", epoch: last + 1 });
+    const leaves = isConnected && random.fraction() < 0.5;
+    const after = leaves ? [...replayed, disconnected(`x.${last}`)] : replayed;
+    for (const message of shuffled(after, random)) device.send(message);
+    const session = isConnected && !leaves ? `x.${last}` : undefined;
+    assert.equal(device.state.link?.session, session, `round ${round} of seed ${seed}`);
+  }
 });
 
 Deno.test("desired values wait for the connection, and differ until they are reported", () => {
@@ -302,12 +353,16 @@ function applyPlainly(shadow: PlainShadow, message: DeviceMessage, nowMs: number
       return;
     }
     case "connected":
-      if (message.epoch < shadow.epoch) return;
+      if (message.epoch <= shadow.epoch) return;
       shadow.session = message.session;
       shadow.epoch = message.epoch;
       return;
     case "disconnected":
       if (shadow.session === message.session) shadow.session = undefined;
+      return;
+    case "absent":
+      if (message.epoch > shadow.epoch) shadow.session = undefined;
+      shadow.epoch = Math.max(shadow.epoch, message.epoch);
       return;
     case "removed":
       Object.assign(shadow, emptyShadow());
@@ -338,6 +393,7 @@ Deno.test("any sequence of messages ends as a plain reading of them", () => {
     }, { requiredKeys: ["type", "values"] }) as fc.Arbitrary<DeviceMessage>,
     session.map((n) => connected(`x.${n}`, n)),
     session.map((n) => ({ type: "disconnected", session: `x.${n}`, reason: "" } as const)),
+    session.map((epoch) => ({ type: "absent", epoch } as const)),
     fc.constant({ type: "removed" } as const),
   );
   fc.assert(

@@ -26,6 +26,8 @@ export type DeviceMessage =
     readonly remote?: string;
   }
   | { readonly type: "disconnected"; readonly session: string; readonly reason: string }
+  /** No connection up to this epoch lives: told where a close may have been missed. */
+  | { readonly type: "absent"; readonly epoch: number }
   /** The connection can now receive desired properties: send what differs from reported. */
   | { readonly type: "deliver"; readonly session: string }
   /** The device asked for its shadow on this connection. */

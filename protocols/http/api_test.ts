@@ -289,6 +289,23 @@ Deno.test("an actor that does not answer is 504, and the outcome is said to be u
   assert.equal(answer.body.type, "urn:roost:problem:outcome-unknown");
 });
 
+Deno.test("a suspended actor is not asked: 409 until it is resumed", async () => {
+  await using harness = await HttpHarness.start();
+  const { call } = await clientOf(harness);
+  await harness.provision();
+  harness.suspended.add("device/pump/p-1");
+  harness.ingress.isSilent = true; // As it would be: a question is one letter more.
+  const answer = await call("PATCH", `${DEVICE}/shadow`, { desired: { on: true } });
+  assert.equal(answer.status, 409);
+  assert.equal(answer.body.type, "urn:roost:problem:suspended");
+  assert.match(answer.body.hint, /Replay/);
+  assert.equal((await call("GET", `${DEVICE}/shadow`)).status, 200, "reading asks nobody");
+  harness.suspended.clear();
+  harness.ingress.isSilent = false;
+  const again = await call("PATCH", `${DEVICE}/shadow`, { desired: { on: true } });
+  assert.equal(again.status, 200);
+});
+
 Deno.test("history is read raw page by page, in buckets, and thinned", async () => {
   await using harness = await HttpHarness.start();
   const { call } = await clientOf(harness);

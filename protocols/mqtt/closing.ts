@@ -1,7 +1,8 @@
 /** How a connection ends: for its peer, its device's presence and its session. */
 import type { Connection } from "./connection.ts";
-import { encodeMessage, type GatewayState, keepSession } from "./gateway_state.ts";
+import { type GatewayState, keepSession } from "./gateway_state.ts";
 import { packetBytes } from "./frame.ts";
+import { tellDisconnected } from "./presence.ts";
 import { REASON } from "./reason.ts";
 import { encodeSession } from "./session.ts";
 
@@ -82,10 +83,7 @@ export function leave(
   if (stage !== "open" || session === undefined) return;
   state.figures.connections--;
   const { key } = identity;
-  state.owed.message(
-    identity,
-    encodeMessage({ type: "disconnected", session: identity.id, reason }),
-  );
+  tellDisconnected(state, connection, reason);
   session.downlinks.rewind();
   session.endedAtMs = state.clock.nowMs();
   if (session.isLasting) {
@@ -115,6 +113,7 @@ export function forgetDevice(state: GatewayState, key: string, reason: string): 
   }
   state.away.delete(key);
   state.owed.forget(key);
+  state.untold.delete(key);
 }
 
 export function stopHolding(state: GatewayState, connection: Connection): void {

@@ -44,10 +44,13 @@ export interface MqttGateway extends AsyncDisposable {
   /** @returns False if the device is not connected here or does not want it: nothing was sent. */
   deliver(product: string, device: string, downlink: DeviceDownlink): boolean;
   /**
-   * Tells the actors of all connected devices again, at `mqttRetellsPerSecondMax`: after a restart of
-   * the log, when effects of its last commits may be lost. Each device is offered what differs.
+   * Tells the actors of all connected devices and of those in `untold` how they are, at
+   * `mqttRetellsPerSecondMax`: after a restart of the log, when effects of its last commits may be
+   * lost. Each device is offered what differs.
    */
-  tellAgain(): void;
+  tellAll(): void;
+  /** Something was added to `untold`. */
+  tellUntold(): void;
   /** Closes the connection of a device, if there is one. `reason` is a constant, for presence. */
   close(product: string, device: string, reason: string): void;
 }
@@ -91,7 +94,11 @@ export async function startMqttGateway(options: MqttGatewayOptions): Promise<Mqt
       return state.figures.connections;
     },
     deliver: (product, device, downlink) => deliver(state, product, device, downlink),
-    tellAgain: () => retelling.add(state.byDevice.keys()),
+    tellAll() {
+      for (const key of state.byDevice.keys()) state.untold.add(key);
+      retelling.plan();
+    },
+    tellUntold: () => retelling.plan(),
     close: (product, device, reason) => closeDevice(state, product, device, reason),
     [Symbol.asyncDispose]: () =>
       drained ??= drain(state, server).finally(() => {

@@ -30,6 +30,8 @@ export interface MqttPorts {
   readonly refuse: (reason: string) => void;
   /** Actors whose messages are refused until an operator acts. */
   readonly suspended: SuspendedAddresses;
+  /** Devices, `{product}/{device}`, whose actors are to be told how they are; outlives a gateway. */
+  readonly untold: Set<string>;
   /** Unique per start of this process. */
   readonly incarnation: string;
   /** Rises with every connection of the installation. */
@@ -114,6 +116,11 @@ export function keepSession(state: GatewayState, key: string, session: Session):
     state.evicted?.add(oldest);
     return;
   }
+}
+
+/** @param key `{product}/{device}`. */
+export function isSuspended({ suspended }: GatewayState, key: string): boolean {
+  return suspended.size > 0 && suspended.has(`device/${key}`);
 }
 
 /** Counts a message refused for good. */

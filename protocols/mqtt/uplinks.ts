@@ -10,7 +10,6 @@ import {
   decodeUplink,
   isName,
 } from "../../actors/device/uplink.ts";
-import { deviceAddress } from "../../actors/device/messages.ts";
 import { ACK } from "./ack_queue.ts";
 import { close } from "./closing.ts";
 import type { Connection } from "./connection.ts";
@@ -20,6 +19,7 @@ import {
   countRefusal,
   encodeMessage,
   type GatewayState,
+  isSuspended,
   offer,
   offerSession,
 } from "./gateway_state.ts";
@@ -140,7 +140,9 @@ function take(
       decoded.refused.length === 0 ? decoded.detail : detailOf(decoded.refused),
     );
   }
-  if (isSuspended(state, connection)) return refuseSuspended(state, connection, suffix);
+  if (isSuspended(state, connection.identity!.key)) {
+    return refuseSuspended(state, connection, suffix);
+  }
   if (!accept(state, connection, decoded.parts)) return false;
   state.figures.pointsOffered += decoded.points;
   if (decoded.refused.length > 0) tellRefused(state, connection, suffix, decoded.refused);
@@ -218,11 +220,6 @@ function refuse(
   return true;
 }
 
-function isSuspended({ suspended }: GatewayState, { identity }: Connection): boolean {
-  if (suspended.size === 0) return false;
-  return suspended.has(deviceAddress(identity!.product, identity!.device));
-}
-
 /** Not load: until an operator acts, a repeat is refused as well. */
 function refuseSuspended(state: GatewayState, connection: Connection, suffix: string): true {
   const detail = "Cannot accept messages: the device has too many dead letters. Replay one of them";
@@ -273,7 +270,9 @@ function tell(
 }
 
 function askShadow(state: GatewayState, connection: Connection): boolean {
-  if (isSuspended(state, connection)) return refuseSuspended(state, connection, "shadow/get");
+  if (isSuspended(state, connection.identity!.key)) {
+    return refuseSuspended(state, connection, "shadow/get");
+  }
   const { id } = connection.identity!;
   return accept(state, connection, [encodeMessage({ type: "shadowGet", session: id })]);
 }

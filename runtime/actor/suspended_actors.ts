@@ -43,8 +43,11 @@ export class SuspendedActors implements SuspendedAddresses {
   /**
    * Nothing is refused until the engine says so again. For a restart of the log, whose last events
    * may be lost, and after a discard: an actor without letters could never be replayed, so resumed.
+   * @returns Those that were refused.
    */
-  clear(): void {
+  clear(): readonly Address[] {
+    const addresses = [...this.#full];
     this.#full.clear();
+    return addresses;
   }
 }

@@ -7,7 +7,7 @@ import mqtt from "mqtt";
 import { LIMITS } from "../../runtime/limits.ts";
 import { basic } from "../support/http_harness.ts";
 import { startRoost, type TestRoost } from "../support/roost.ts";
-import type { RoostApi } from "../support/roost_api.ts";
+import { ApiError, type RoostApi } from "../support/roost_api.ts";
 import { waitFor } from "../support/wait.ts";
 import { assertBalanced, untilHandled } from "./verify.ts";
 
@@ -19,6 +19,7 @@ const QUOTA_EXCEEDED = 0x97;
 const TOLD_MS = 10_000;
 /** What may be under way between the bound and the refusal. */
 const IN_FLIGHT = 50;
+const FLAPS = 5;
 
 Deno.test("a device at the bound of its dead letters is refused until one is replayed", async () => {
   await using roost = await startRoost({ entry: "test/support/faulty_main.ts" });
@@ -48,6 +49,51 @@ Deno.test("a device at the bound of its dead letters is refused until one is rep
     assert.equal(await post(roost), 202);
   } finally {
     await Promise.all([bad.endAsync(true), good.endAsync(true)]);
+  }
+});
+
+Deno.test("connections and questions add no letters at the bound; presence is true once resumed", async () => {
+  await using roost = await startRoost({ entry: "test/support/faulty_main.ts" });
+  const api = await roost.api();
+  await api.createProduct({ key: PRODUCT });
+  await api.createDevice(PRODUCT, BAD, { secret: SECRET });
+  let bad = await connect(roost, BAD);
+  const fill = async () => {
+    for (let i = 0; i < LIMITS.parksMax; i++) await publish(bad, BAD, { fault: "throw" });
+    await publishUntilRefused(bad);
+    return (await untilHandled(api)).total.deadLettered;
+  };
+  const flap = async () => {
+    for (let i = 0; i < FLAPS; i++) {
+      await bad.endAsync();
+      bad = await connect(roost, BAD);
+    }
+  };
+  try {
+    const letters = await fill();
+    await flap();
+    await assert.rejects(
+      api.desire(PRODUCT, BAD, { on: true }),
+      (fault) => fault instanceof ApiError && fault.status === 409 && /suspended/.test(fault.body),
+    );
+    await bad.endAsync();
+    assert.equal((await untilHandled(api)).total.deadLettered, letters);
+    assert.equal(await statusOf(api), "online", "its actor was not told");
+    await replayOne(api);
+    await untilStatus(api, "offline");
+
+    bad = await connect(roost, BAD);
+    await untilStatus(api, "online");
+    await fill();
+    await flap();
+    await replayOne(api);
+    await untilAccepted(bad, 9_001);
+    await api.desire(PRODUCT, BAD, { on: true });
+    assert.equal(await statusOf(api), "online");
+    await bad.endAsync();
+    await untilStatus(api, "offline");
+  } finally {
+    await bad.endAsync(true);
   }
 });
 
@@ -144,6 +190,19 @@ async function untilAccepted(client: mqtt.MqttClient, n: number): Promise<void> 
   await waitFor(async () => await publish(client, BAD, { n }) === 0, {
     what: "the resumed device to be accepted",
     withinMs: TOLD_MS,
+  });
+}
+
+async function statusOf(api: RoostApi): Promise<string> {
+  return (await api.device(PRODUCT, BAD)).status;
+}
+
+async function untilStatus(api: RoostApi, wanted: string): Promise<void> {
+  let status: string | undefined;
+  await waitFor(async () => (status = await statusOf(api)) === wanted, {
+    what: `the device to be ${wanted}`,
+    withinMs: TOLD_MS,
+    actual: () => status,
   });
 }
 

@@ -26,8 +26,8 @@ Deno.test("each live session is told again as it is, and asks for what differs i
   await gone.login("d3");
   const [first, second] = ingress.bodies("connected");
   ingress.messages.length = 0;
-  gateway.tellAgain();
-  gateway.tellAgain();
+  gateway.tellAll();
+  gateway.tellAll();
   gone.send({ cmd: "disconnect" });
   await waitFor(() => gateway.connections === 2, { what: "its end", withinMs: 2_000 });
   await clock.advance(STEP_MS);
@@ -50,7 +50,7 @@ Deno.test("actors are told again at a bounded rate, and not while the log has no
   }
   for (const peer of peers) await peer.next("connack");
   ingress.messages.length = 0;
-  gateway.tellAgain();
+  gateway.tellAll();
   await clock.advance(STEP_MS);
   assert.equal(ingress.bodies("connected").length, PER_STEP);
   ingress.hasRoom = false;

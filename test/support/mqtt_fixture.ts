@@ -74,6 +74,8 @@ export interface FixtureOptions {
   readonly readRows?: MqttPorts["readRows"];
   /** Addresses of actors that are full of dead letters. */
   readonly suspended?: ReadonlySet<string>;
+  /** Devices whose actors are to be told how they are, such as an earlier gateway left. */
+  readonly untold?: Set<string>;
 }
 
 export async function startMqttFixture(options: FixtureOptions = {}): Promise<MqttFixture> {
@@ -81,6 +83,7 @@ export async function startMqttFixture(options: FixtureOptions = {}): Promise<Mq
     new FakeIngress({ isAutomatic: options.isAutomatic ?? true });
   const directory = new FakeDirectory();
   const clock = createManualClock(NOW_MS);
+  const untold = options.untold ?? new Set<string>();
   const refusals: string[] = [];
   const errors: string[] = [];
   let epoch = 100;
@@ -102,6 +105,7 @@ export async function startMqttFixture(options: FixtureOptions = {}): Promise<Mq
     }),
     refuse: (reason) => refusals.push(reason),
     suspended: options.suspended ?? new Set(),
+    untold,
     incarnation: "i1",
     nextEpoch: () => ++epoch,
   });

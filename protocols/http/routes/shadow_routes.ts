@@ -111,7 +111,7 @@ function desire(ports: HttpPorts): Route {
         headers: ETAG,
       },
     },
-    problems: ["not-found", "conflict", "precondition-failed", "outcome-unknown"],
+    problems: ["not-found", "conflict", "suspended", "precondition-failed", "outcome-unknown"],
     async handle({ params, body, caller, request }) {
       await requireDevice(ports, caller, params);
       const values = body.desired as Values;
@@ -124,6 +124,7 @@ function desire(ports: HttpPorts): Route {
         ...(expectedVersion === undefined ? undefined : { expectedVersion }),
       };
       const address = deviceAddress(params.product, params.device);
+      assertNotSuspended(ports, address);
       const reply = await ports.ingress.ask(address, message, {
         timeoutMs: LIMITS.httpAskMs,
       }) as ShadowReply;
@@ -138,6 +139,13 @@ function desire(ports: HttpPorts): Route {
       throw new ProblemError("conflict", detail, { headers: { etag: tagOf(reply.version) } });
     },
   });
+}
+
+/** @throws {ProblemError} The actor is full of dead letters: the question would be one more. */
+function assertNotSuspended({ suspended }: HttpPorts, address: string): void {
+  if (!suspended.has(address)) return;
+  const detail = "Cannot change the shadow: the device has too many dead letters";
+  throw new ProblemError("suspended", detail, { hint: "Replay one of them" });
 }
 
 /** @throws {InvalidError} What the thing model does not allow to be set. */
