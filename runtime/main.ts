@@ -41,8 +41,9 @@ import { createStderrLogger, type Logger } from "./logger.ts";
 import { GroupIngress, untilDurable } from "./log/ingress.ts";
 import { logChild } from "./log/log_child.ts";
 import { LogClient } from "./log/log_client.ts";
-import type { GatewayRow, Ledger } from "./log/partition_log.ts";
+import type { GatewayRow } from "./log/partition_log.ts";
 import { packHead } from "./log/record.ts";
+import { StoppedPartitions } from "./log/stopped_partitions.ts";
 import { LIMITS } from "./limits.ts";
 import { nodeMetrics } from "./node_metrics.ts";
 import { systemRandom } from "./random.ts";
@@ -115,6 +116,7 @@ class Node {
   readonly suspended = new SuspendedActors();
   /** See `MqttPorts`. */
   readonly untold = new Set<string>();
+  readonly stopped = new StoppedPartitions();
   readonly log: LogClient;
   ingress!: GroupIngress;
   /** Fencing token of the first log of this process: its incarnation. */
@@ -138,6 +140,7 @@ class Node {
           if (event.type === "resumed") this.#tellPresence([event.address]);
         }
       },
+      onStops: (partitions) => this.stopped.replace(partitions),
       onRunner: (event) => logger.info("engine", { ...event.detail, event: event.type }),
     });
   }
@@ -213,6 +216,8 @@ class Node {
           logger,
           incarnation: String(token),
           partitionOf: (address) => partitionOfActor(address),
+          stopped: this.stopped,
+          refuse: (reason) => this.#countRefused(reason),
         });
       },
     });
@@ -293,6 +298,7 @@ class Node {
             refuse: (reason) => this.#countRefused(reason),
             suspended: this.suspended,
             untold: this.untold,
+            stopped: this.stopped,
             // Its sessions are numbered from 1 at each start of the gateway.
             incarnation: `${this.#token}.${++this.#gateways}`,
             nextEpoch: () => this.#token * EPOCHS_PER_TOKEN + ++this.#epochs,
@@ -368,17 +374,20 @@ class Node {
           this.suspended.clear(); // Else nothing could come that a replay resumes them by.
           return discarded;
         },
+        peekPending: (partition, offset, limit) => log.peekPending(partition, offset, limit),
+        skipDamage: (partition, offset) => log.skipDamage(partition, offset),
       },
       health: {
         notReady: () => this.#notReady(),
         metrics: async () => {
-          const ledger: Ledger = await log.ledger();
+          const [ledger, head] = await Promise.all([log.ledger(), log.head()]);
           const telemetry = await parts.telemetry?.figures();
-          return metrics.render(ledger, telemetry?.store);
+          return metrics.render(ledger, head.logBytes, telemetry?.store);
         },
       },
       countRefused: (reason) => this.#countRefused(reason),
       suspended: this.suspended,
+      stopped: this.stopped,
     };
   }
 

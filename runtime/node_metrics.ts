@@ -16,8 +16,11 @@ export interface NodeFigures {
 }
 
 export interface NodeMetrics {
-  /** @param history Figures of the telemetry store, if it runs. */
-  render(ledger: Ledger, history: Figures | undefined): string;
+  /**
+   * @param logBytes Of all that the log holds, handled or not.
+   * @param history Figures of the telemetry store, if it runs.
+   */
+  render(ledger: Ledger, logBytes: number, history: Figures | undefined): string;
 }
 
 const TERMS = ["accepted", "processed", "pending", "deadLettered", "rolledBack"] as const;
@@ -35,7 +38,8 @@ export function nodeMetrics(figures: NodeFigures): NodeMetrics {
     "ledger_corrupt_partitions",
     "Partitions that are stopped before a damaged record",
   );
-  const refused = metrics.gauges("refused_messages", "Messages and peers refused for good", {
+  const log = metrics.gauge("log_bytes", "Bytes of the log: what is set aside, too");
+  const refused = metrics.gauges("refused_messages", "Messages and peers refused, not for load", {
     labels: ["reason"],
   });
   const mqtt = metrics.gauges("mqtt", "Figures of the MQTT gateway", { labels: ["figure"] });
@@ -56,7 +60,8 @@ export function nodeMetrics(figures: NodeFigures): NodeMetrics {
     () => Deno.memoryUsage().rss,
   );
   return {
-    render(ledger, historyFigures) {
+    render(ledger, logBytes, historyFigures) {
+      log.value = logBytes;
       for (const term of TERMS) byTerm.of(term).value = ledger.total[term];
       unbalanced.value = ledger.partitions.filter((terms) => !terms.isBalanced).length;
       corrupt.value = ledger.partitions.filter((terms) => terms.corrupt !== undefined).length;

@@ -12,6 +12,7 @@ import type { Clock } from "../../runtime/clock.ts";
 import type { Issue } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import type { Ingress } from "../../runtime/log/ingress.ts";
+import { STOPPED_DETAIL, type StoppedPartitions } from "../../runtime/log/stopped_partitions.ts";
 import type { DeviceDirectory } from "../../actors/device/directory.ts";
 import { deviceAddress } from "../../actors/device/messages.ts";
 import { decodeEvent, decodeUplink } from "../../actors/device/uplink.ts";
@@ -30,6 +31,8 @@ export interface IngestPorts {
   readonly countRefused: (reason: string) => void;
   /** Actors whose messages are refused until an operator acts. */
   readonly suspended: SuspendedAddresses;
+  /** Partitions whose devices are told to come again later. */
+  readonly stopped: Pick<StoppedPartitions, "size" | "has">;
   /** Posts a second of one device; a burst of twice that. */
   readonly postsPerSecondMax?: number;
 }
@@ -48,6 +51,8 @@ const PARTIAL_HEADERS = { headers: { "content-type": "application/json" }, statu
 const WRONG = "Cannot accept the credentials for this device";
 const CHALLENGE = { "www-authenticate": `Basic realm="roost", charset="UTF-8"` };
 const RETRY_MS = 1_000;
+/** An operator has to act: a device that asks more often only costs. */
+const STOPPED_RETRY_MS = 10_000;
 
 export class Ingest implements Disposable {
   readonly #ports: IngestPorts;
@@ -87,7 +92,11 @@ export class Ingest implements Disposable {
       const detail = `Cannot accept more: the device may post ${rate.limit / 2} times a second`;
       return this.#refuse("rate-limited", detail, instance, { retryAfterMs: rate.retryAfterMs });
     }
-    const { suspended, ingress: { refusal } } = this.#ports;
+    const { suspended, stopped, ingress: { refusal } } = this.#ports;
+    if (stopped.size > 0 && stopped.has(poster.target.partition)) {
+      const retryAfterMs = STOPPED_RETRY_MS;
+      return this.#refuse("partition-stopped", STOPPED_DETAIL, instance, { retryAfterMs });
+    }
     if (suspended.size > 0 && suspended.has(deviceAddress(poster.product, poster.device))) {
       const detail = "Cannot accept messages: the device has too many dead letters";
       return this.#refuse("suspended", detail, instance, { hint: "Replay one of them" });

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { partitionOf } from "../../runtime/actor/address.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import { basic, HttpHarness, SECRET } from "../../test/support/http_harness.ts";
 import { parseIngestPath } from "./ingest.ts";
@@ -244,6 +245,30 @@ Deno.test("paths of devices are taken whole or not at all", () => {
       `/ingest/v1/${"p".repeat(65)}/d/properties`,
     ]
   ) assert.equal(parseIngestPath(bad), undefined, bad);
+});
+
+Deno.test("a post to a stopped partition is told to come again, and others are taken", async () => {
+  await using harness = await HttpHarness.start();
+  await harness.provision();
+  const partitionOfDevice = (name: string) => partitionOf({ group: "things" }, `pump/${name}`);
+  const partition = partitionOfDevice("p-1");
+  const other = ["a", "b", "c"].find((name) => partitionOfDevice(name) !== partition)!;
+  await harness.devices.create({ product: "pump", device: other, secret: SECRET });
+  harness.stopped.replace([partition]);
+  const answer = await harness.send("POST", PATH, { headers: AUTH, json: { t: 1 } });
+  assert.equal(answer.status, 503);
+  assert.equal(answer.headers.get("retry-after"), "10");
+  const { type, detail } = await answer.json();
+  assert.equal(type, "urn:roost:problem:partition-stopped");
+  assert.match(detail, /damaged record/);
+  assert.deepEqual(harness.refused, { partition_stopped: 1 });
+  const path = `/ingest/v1/pump/${other}/properties`;
+  const headers = basic(`pump/${other}`, SECRET);
+  assert.equal((await harness.send("POST", path, { headers, json: { t: 1 } })).status, 202);
+  assert.equal(harness.ingress.messages.length, 1);
+  harness.stopped.replace([]);
+  const again = await harness.send("POST", PATH, { headers: AUTH, json: { t: 1 } });
+  assert.equal(again.status, 202);
 });
 
 Deno.test("a post of a suspended device is refused with 409 until it is resumed", async () => {

@@ -7,7 +7,14 @@ import type { Clock } from "../../runtime/clock.ts";
 import type { Logger } from "../../runtime/logger.ts";
 import type { ChildPath, SupervisionTree } from "../../runtime/actor/supervision.ts";
 import type { Ingress } from "../../runtime/log/ingress.ts";
-import type { DeadLetterQuery, Ledger, StoredDeadLetter } from "../../runtime/log/partition_log.ts";
+import type {
+  DeadLetterQuery,
+  Ledger,
+  PendingPage,
+  SkipOutcome,
+  StoredDeadLetter,
+} from "../../runtime/log/partition_log.ts";
+import type { StoppedPartitions } from "../../runtime/log/stopped_partitions.ts";
 import type { ApiKeys } from "../../actors/access/api_keys.ts";
 import type { Principal } from "../../actors/access/principal.ts";
 import type { Sessions } from "../../actors/access/sessions.ts";
@@ -34,6 +41,10 @@ export interface ClusterPorts {
   replayDeadLetters(ids: readonly number[]): Promise<number>;
   /** How many became processed; unknown ids are skipped. */
   discardDeadLetters(ids: readonly number[]): Promise<number>;
+  /** What a partition has to handle from `offset` on. */
+  peekPending(partition: number, offset: number, limit: number): Promise<PendingPage>;
+  /** Gives up the damaged records at `offset`, where the partition is stopped. */
+  skipDamage(partition: number, offset: number): Promise<SkipOutcome>;
 }
 
 export interface HealthPorts {
@@ -66,6 +77,8 @@ export interface HttpPorts {
   countRefused(reason: string): void;
   /** Actors whose messages are refused until an operator acts. */
   readonly suspended: SuspendedAddresses;
+  /** Partitions whose devices are told to come again later. */
+  readonly stopped: Pick<StoppedPartitions, "size" | "has">;
   /** Posts a second of one device; default `httpPostsPerSecondMax`. */
   readonly postsPerSecondMax?: number;
   /** API requests of one key, session or address. */

@@ -33,6 +33,7 @@ export const PROBLEMS = {
   "rate-limited": { status: 429, title: "Too many requests" },
   "internal": { status: 500, title: "An internal fault" },
   "overloaded": { status: 503, title: "A bound is reached" },
+  "partition-stopped": { status: 503, title: "A damaged record has stopped this partition" },
   "unavailable": { status: 503, title: "A part of the system is down" },
   "outcome-unknown": { status: 504, title: "No answer in time: the outcome is unknown" },
   /** Ingest only: a device resends, so it is told 503 with Retry-After. */

@@ -18,6 +18,7 @@ const REFUSALS: ReadonlySet<string> = new Set([
   "login_throttled",
   "malformed",
   "packet_too_large",
+  "partition_stopped",
   "protocol_error",
   "qos2_ids",
   "receive_maximum",

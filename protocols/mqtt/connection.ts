@@ -15,9 +15,9 @@ import type { Session } from "./session.ts";
 
 /**
  * `new`: no CONNECT yet. `connecting`: logged in, its session is being read. `open`: CONNACK is sent.
- * `closing`: nothing that it sends is looked at any more.
+ * `withheld`: logged in, and gets no answer. Of it and of `closing` nothing that is sent is looked at.
  */
-export type Stage = "new" | "connecting" | "open" | "closing";
+export type Stage = "new" | "connecting" | "open" | "withheld" | "closing";
 
 /** Why a socket is not read. */
 export const PAUSE = { held: 1, unacked: 2, unread: 4, draining: 8 } as const;

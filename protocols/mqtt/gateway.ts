@@ -10,6 +10,7 @@
 import type { Buffer } from "node:buffer";
 import { createServer, type Server, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
+import type { Partition } from "../../runtime/actor/address.ts";
 import { messageOf } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import { untilDurable } from "../../runtime/log/ingress.ts";
@@ -28,6 +29,7 @@ import { Retelling } from "./presence.ts";
 import { REASON } from "./reason.ts";
 import { SessionSweep } from "./session_sweep.ts";
 import { Strangers } from "./strangers.ts";
+import { closeStopped } from "./stopped.ts";
 import { sweep } from "./sweep.ts";
 
 export interface MqttGatewayOptions extends MqttPorts {
@@ -77,6 +79,7 @@ export async function startMqttGateway(options: MqttGatewayOptions): Promise<Mqt
       if (reason === "device_deleted") forgetDevice(state, `${product}/${device}`, reason);
       else closeDevice(state, product, device, reason);
     }),
+    options.stopped.onStopped((partition) => closePartition(state, partition)),
   ];
   let cancelSweep = () => {};
   const sweepAgain = () => {
@@ -207,7 +210,8 @@ function fail(state: GatewayState, connection: Connection, fault: unknown): void
 
 /** The peer sends no more; what it sent is still handled and acknowledged. */
 function endOfPeer(state: GatewayState, connection: Connection): void {
-  if (connection.stage === "new" || connection.stage === "closing") {
+  const { stage } = connection;
+  if (stage === "new" || stage === "withheld" || stage === "closing") {
     leave(state, connection, "closed");
     connection.socket.destroy();
     return;
@@ -271,6 +275,17 @@ function goOn(state: GatewayState, connection: Connection): boolean {
 function closeDevice(state: GatewayState, product: string, device: string, reason: string): void {
   const connection = state.byDevice.get(`${product}/${device}`);
   if (connection !== undefined) close(state, connection, REASON.administrative, reason);
+}
+
+function closePartition(state: GatewayState, partition: Partition): void {
+  for (const connection of state.byDevice.values()) {
+    if (connection.identity!.target.partition !== partition) continue;
+    try {
+      closeStopped(state, connection);
+    } catch (fault) {
+      fail(state, connection, fault);
+    }
+  }
 }
 
 /** Stops accepting and reading, waits for what is acknowledged soon, and closes all connections. */

@@ -6,6 +6,7 @@ import { LIMITS } from "../../runtime/limits.ts";
 import type { Ingress, IngressTarget } from "../../runtime/log/ingress.ts";
 import type { GatewayRowQuery, StoredGatewayRow } from "../../runtime/log/partition_log.ts";
 import { packHead } from "../../runtime/log/record.ts";
+import type { StoppedPartitions } from "../../runtime/log/stopped_partitions.ts";
 import type { Logger } from "../../runtime/logger.ts";
 import type { DeviceDirectory } from "../../actors/device/directory.ts";
 import { deviceAddress, type DeviceMessage } from "../../actors/device/messages.ts";
@@ -32,6 +33,8 @@ export interface MqttPorts {
   readonly suspended: SuspendedAddresses;
   /** Devices, `{product}/{device}`, whose actors are to be told how they are; outlives a gateway. */
   readonly untold: Set<string>;
+  /** Partitions none of whose devices is connected until an operator acts. */
+  readonly stopped: StoppedPartitions;
   /** Unique per start of this process. */
   readonly incarnation: string;
   /** Rises with every connection of the installation. */

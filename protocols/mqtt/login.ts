@@ -12,6 +12,7 @@ import { type GatewayState, targetOf } from "./gateway_state.ts";
 import { askDelta, tellConnected } from "./presence.ts";
 import { CONNACK_3, REASON } from "./reason.ts";
 import { decodeSession, encodeSession, Session, sessionKey } from "./session.ts";
+import { withhold } from "./stopped.ts";
 import { prefixOf } from "./topic.ts";
 
 /** The largest packet that we take, announced to MQTT 5 clients. */
@@ -49,6 +50,7 @@ export function connect(
   const identity = authenticate(state, connection, packet);
   if (identity === undefined) return;
   takeIdentity(state, connection, identity);
+  if (withhold(state, connection)) return;
   const plan = planOf(packet, connection);
   findSession(state, connection, identity, plan, resume);
 }

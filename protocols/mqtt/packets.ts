@@ -15,7 +15,7 @@ import { publish, release } from "./uplinks.ts";
 
 /** Handles what a socket gave. `chunk` is not kept. */
 export function receive(state: GatewayState, connection: Connection, chunk: Buffer): void {
-  if (connection.stage === "closing") return;
+  if (!isHeard(connection)) return;
   connection.readAtMs = state.clock.monotonicMs();
   state.nowMs = state.clock.nowMs();
   // A peer of another protocol may announce more than it sends, and would be waited for.
@@ -43,7 +43,7 @@ export function receive(state: GatewayState, connection: Connection, chunk: Buff
 
 /** A function, since handling a packet changes the stage behind the compiler's back. */
 function isHeard(connection: Connection): boolean {
-  return connection.stage !== "closing";
+  return connection.stage !== "closing" && connection.stage !== "withheld";
 }
 
 function bytesMax(connection: Connection): number {

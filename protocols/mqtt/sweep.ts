@@ -31,7 +31,7 @@ function sweepOne(state: GatewayState, connection: Connection, now: number): voi
 function expire(state: GatewayState, connection: Connection): void {
   if (connection.stage !== "closing") {
     const reason = connection.stage === "new" ? "connect_timeout" : "stalled";
-    countClosed(state, reason);
+    if (connection.stage !== "withheld") countClosed(state, reason); // It was, at its login.
     leave(state, connection, reason);
   }
   connection.stage = "closing";

@@ -10,11 +10,12 @@
 import { type Address, type Partition, PARTITIONS } from "../actor/address.ts";
 import type { Message } from "../actor/behaviour.ts";
 import type { Clock } from "../clock.ts";
-import { messageOf, OverloadedError, TimeoutError } from "../errors.ts";
+import { messageOf, OverloadedError, TimeoutError, UnavailableError } from "../errors.ts";
 import { LIMITS } from "../limits.ts";
 import type { Logger } from "../logger.ts";
 import type { Append, AppendOutcome, GatewayRow } from "./partition_log.ts";
 import { packHead, writeRecord } from "./record.ts";
+import type { StoppedPartitions } from "./stopped_partitions.ts";
 
 export interface IngressTarget {
   readonly partition: Partition;
@@ -49,7 +50,7 @@ export interface Ingress {
   readonly unacknowledgedBytes: number;
   /** Closes the open append if its deadline has passed: called by read paths, timers starve. */
   flushIfDue(): void;
-  /** Sends to an actor and resolves with its `reply`; rejects with TimeoutError, OverloadedError. */
+  /** Sends to an actor and resolves with its `reply`; rejects with TimeoutError, OverloadedError, UnavailableError. */
   ask(address: Address, message: Message, options: { timeoutMs: number }): Promise<unknown>;
 }
 
@@ -65,6 +66,10 @@ export interface IngressOptions {
   /** Unique per start of this process. */
   readonly incarnation: string;
   readonly partitionOf: (address: Address) => Partition;
+  /** Questions to their actors are refused: nobody would answer. Default: none is. */
+  readonly stopped?: Pick<StoppedPartitions, "has">;
+  /** Counts what is refused, by reason. */
+  readonly refuse?: (reason: string) => void;
   readonly unacknowledgedBytesMax?: number;
 }
 
@@ -179,10 +184,16 @@ export class GroupIngress implements Ingress {
     if (this.#asks.size >= ASKS_MAX) {
       throw new OverloadedError(`Cannot ask ${address}: ${ASKS_MAX} questions are waiting`, 1_000);
     }
+    const partition = this.#options.partitionOf(address);
+    if (this.#options.stopped?.has(partition)) {
+      this.#options.refuse?.("partition_stopped");
+      const message = `Cannot ask ${address}: partition ${partition} is stopped by damage`;
+      throw new UnavailableError("partition", message, { hint: "Skip the damaged records" });
+    }
     const replyTo = `${this.#options.incarnation}:${++this.#askNumber}`;
     const head = packHead({ to: address, budget: LIMITS.budgetPerRootRecord, replyTo });
     const body = ENCODER.encode(JSON.stringify(message));
-    const target = { partition: this.#options.partitionOf(address), head };
+    const target = { partition, head };
     if (this.offer(target, [body]) === undefined) {
       throw new OverloadedError(
         `Cannot ask ${address}: ${this.unacknowledgedBytes} B wait for the log, ` +

@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { partitionOf } from "../actor/address.ts";
 import { type Clock, systemClock } from "../clock.ts";
-import { OverloadedError, TimeoutError } from "../errors.ts";
+import { OverloadedError, TimeoutError, UnavailableError } from "../errors.ts";
 import { LIMITS } from "../limits.ts";
 import { silentLogger } from "../logger.ts";
-import { GroupIngress, type IngressTarget } from "./ingress.ts";
+import { GroupIngress, type IngressOptions, type IngressTarget } from "./ingress.ts";
 import type { Append, AppendOutcome } from "./partition_log.ts";
 import { packHead, recordsOf } from "./record.ts";
+import { StoppedPartitions } from "./stopped_partitions.ts";
 
 const BODY = new TextEncoder().encode('{"type":"x"}');
 
@@ -16,7 +17,10 @@ function targetOf(id: string): IngressTarget {
 }
 
 /** A log whose appends are answered by hand, and a clock whose turns and timers are. */
-function createBench(unacknowledgedBytesMax: number = LIMITS.unacknowledgedBytesMax) {
+function createBench(
+  unacknowledgedBytesMax: number = LIMITS.unacknowledgedBytesMax,
+  rest: Partial<IngressOptions> = {},
+) {
   const appends: { append: Append; answer: (outcome: AppendOutcome | Error) => void }[] = [];
   const turns: (() => void)[] = [];
   const timers: (() => void)[] = [];
@@ -44,6 +48,7 @@ function createBench(unacknowledgedBytesMax: number = LIMITS.unacknowledgedBytes
     incarnation: "test",
     partitionOf: () => 0,
     unacknowledgedBytesMax,
+    ...rest,
   });
   const turn = async () => {
     for (const callback of turns.splice(0)) callback();
@@ -188,4 +193,38 @@ Deno.test("a question is answered once, times out, or is refused at the bound", 
     ingress.ask("device/p/a", { type: "x".repeat(200) }, { timeoutMs: 10 }),
     OverloadedError,
   );
+});
+
+Deno.test("a question to a stopped partition is refused at once, counted, and not appended", async () => {
+  const stopped = new StoppedPartitions();
+  const refusals: string[] = [];
+  const refuse = (reason: string) => void refusals.push(reason);
+  const { ingress, appends, turn } = createBench(undefined, { stopped, refuse });
+  stopped.replace([0]);
+  const ask = () => ingress.ask("device/p/a", { type: "desire" }, { timeoutMs: 10 });
+  await assert.rejects(ask(), (fault: unknown) => {
+    assert.ok(fault instanceof UnavailableError && fault.retryable);
+    assert.match(fault.message, /Cannot ask device\/p\/a: partition 0 is stopped/);
+    return true;
+  });
+  await turn();
+  assert.deepEqual([appends.length, refusals], [0, ["partition_stopped"]]);
+  stopped.replace([1]);
+  void ask();
+  await turn();
+  assert.equal(appends.length, 1);
+  ingress.close();
+});
+
+Deno.test("listeners hear of each partition that stops, once, until it is back", () => {
+  const stopped = new StoppedPartitions();
+  const heard: number[] = [];
+  const unlisten = stopped.onStopped((partition) => heard.push(partition));
+  assert.deepEqual([stopped.size, stopped.has(3)], [0, false]);
+  for (const partitions of [[3], [3, 5], [5], [], [3]]) stopped.replace(partitions);
+  assert.deepEqual(heard, [3, 5, 3]);
+  assert.deepEqual([stopped.size, stopped.has(3), stopped.has(5)], [1, true, false]);
+  unlisten();
+  stopped.replace([1]);
+  assert.equal(heard.length, 3);
 });

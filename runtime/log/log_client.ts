@@ -3,7 +3,7 @@
  * with `UnavailableError` and the ingress sends the same append again to the next one.
  */
 import type { LaneId, LaneStatus, RunnerEvent } from "../actor/runner.ts";
-import type { Address } from "../actor/address.ts";
+import type { Address, Partition } from "../actor/address.ts";
 import type { EngineEvent } from "../actor/engine_events.ts";
 import type { TransientEffect } from "../actor/batch.ts";
 import { UnavailableError } from "../errors.ts";
@@ -14,6 +14,8 @@ import type {
   DeadLetterQuery,
   GatewayRowQuery,
   Ledger,
+  PendingPage,
+  SkipOutcome,
   StoredActivity,
   StoredDeadLetter,
   StoredGatewayRow,
@@ -23,6 +25,8 @@ export interface LogClientListeners {
   readonly onEffects: (effects: readonly TransientEffect[]) => void;
   readonly onActivities: () => void;
   readonly onRunner: (event: RunnerEvent) => void;
+  /** All partitions that damage has stopped: at each start of the log, and when they change. */
+  readonly onStops: (partitions: readonly Partition[]) => void;
   /** Of durable commits. */
   readonly onLifecycle: (events: readonly EngineEvent[]) => void;
 }
@@ -116,6 +120,12 @@ export class LogClient {
   discardDeadLetters(ids: readonly number[]): Promise<number> {
     return this.#call("discardDeadLetters", ids);
   }
+  peekPending(partition: Partition, offset: number, limit: number): Promise<PendingPage> {
+    return this.#call("peekPending", partition, offset, limit);
+  }
+  skipDamage(partition: Partition, offset: number): Promise<SkipOutcome> {
+    return this.#call("skipDamage", partition, offset);
+  }
   activities(limit: number): Promise<StoredActivity[]> {
     return this.#call("activities", limit);
   }
@@ -146,6 +156,7 @@ export class LogClient {
     if (event.type === "effects") this.#listeners.onEffects(event.effects);
     else if (event.type === "activities") this.#listeners.onActivities();
     else if (event.type === "runner") this.#listeners.onRunner(event.event);
+    else if (event.type === "stops") this.#listeners.onStops(event.partitions);
     else if (event.type === "lifecycle") this.#listeners.onLifecycle(event.events);
     else if (event.type === "answer" || event.type === "fault") {
       const call = this.#calls.get(event.id);

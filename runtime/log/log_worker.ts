@@ -46,6 +46,8 @@ export type LogMethod = Exclude<keyof ReturnType<typeof methodsOf>, never>;
 
 export type LogWorkerEvent =
   | { readonly type: "started"; readonly epoch: number; readonly token: number }
+  /** All partitions that damage has stopped: before "started", and when that has changed. */
+  | { readonly type: "stops"; readonly partitions: readonly Partition[] }
   | { readonly type: "stopped" }
   | { readonly type: "failed"; readonly message: string }
   | { readonly type: "answer"; readonly id: number; readonly value: unknown }
@@ -67,6 +69,9 @@ function methodsOf(log: PartitionLog, runner: EngineRunner) {
     deadLetters: (query: DeadLetterQuery) => log.deadLetters(query),
     replayDeadLetters: (ids: readonly number[]) => log.replayDeadLetters(ids),
     discardDeadLetters: (ids: readonly number[]) => log.discardDeadLetters(ids),
+    peekPending: (partition: Partition, offset: number, limit: number) =>
+      log.peekPending(partition, offset, limit),
+    skipDamage: (partition: Partition, offset: number) => log.skipDamage(partition, offset),
     activities: (limit: number) => log.activities(limit),
     finishActivity: (id: string) => log.finishActivity(id),
     lanes: (): Promise<LaneStatus[]> => Promise.resolve(runner.lanes()),
@@ -130,6 +135,11 @@ async function run(
     hooks,
     onUnusable,
   });
+  const tellStops = () => {
+    post({ type: "stops", partitions: log.stopped().map(({ partition }) => partition) });
+  };
+  log.onStopsChanged(tellStops);
+  tellStops();
   const runner = new EngineRunner({
     log,
     partitions: Array.from({ length: PARTITIONS }, (_, partition) => partition),

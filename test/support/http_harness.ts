@@ -18,7 +18,8 @@ import type { HttpPorts } from "../../protocols/http/ports.ts";
 import type { Context } from "../../runtime/actor/behaviour.ts";
 import { TimeoutError } from "../../runtime/errors.ts";
 import { createLogger } from "../../runtime/logger.ts";
-import type { StoredDeadLetter } from "../../runtime/log/partition_log.ts";
+import type { PendingRecord, StoredDeadLetter } from "../../runtime/log/partition_log.ts";
+import { StoppedPartitions } from "../../runtime/log/stopped_partitions.ts";
 import { seededRandom } from "../../runtime/random.ts";
 import { FakeIngress } from "./fake_ingress.ts";
 import { createManualClock, type ManualClock } from "./manual_clock.ts";
@@ -85,6 +86,9 @@ export class HttpHarness implements AsyncDisposable {
   readonly refused: Record<string, number> = {};
   /** Addresses of actors that are full of dead letters. */
   readonly suspended = new Set<string>();
+  readonly stopped = new StoppedPartitions();
+  /** Records to handle of partition 0, which is stopped at the first damaged one. */
+  readonly pending: PendingRecord[] = [];
   readonly logged: string[] = [];
   readonly letters: StoredDeadLetter[] = [];
   readonly killed: string[] = [];
@@ -148,6 +152,7 @@ export class HttpHarness implements AsyncDisposable {
       cluster: this.#cluster(),
       health: { notReady: () => this.notReady, metrics: () => "roost_accepted_total 1\n" },
       suspended: this.suspended,
+      stopped: this.stopped,
       countRefused: (reason) => this.refused[reason] = (this.refused[reason] ?? 0) + 1,
       ...overrides,
     };
@@ -189,6 +194,29 @@ export class HttpHarness implements AsyncDisposable {
         ),
       replayDeadLetters: take,
       discardDeadLetters: take,
+      peekPending: (partition, from, limit) => {
+        const left = this.pending.filter(({ offset }) => partition === 0 && offset >= from);
+        const records = left.slice(0, limit);
+        const next = left[limit];
+        return Promise.resolve(next ? { records, nextOffset: next.offset } : { records });
+      },
+      skipDamage: (partition, offset) => {
+        const at = this.pending.findIndex(({ damage }) => damage !== undefined);
+        const damaged = partition === 0 ? this.pending[at] : undefined;
+        if (damaged?.offset !== offset) {
+          const detail = `Cannot skip damage at offset ${offset} of partition ${partition}: no`;
+          const code = damaged === undefined ? "not_stopped" : "other_offset";
+          return Promise.resolve({ ok: false, code, detail });
+        }
+        this.pending.splice(at, 1);
+        const { count } = damaged;
+        return Promise.resolve({
+          ok: true,
+          fromOffset: offset,
+          toOffset: offset + count,
+          lost: count,
+        });
+      },
     };
   }
 

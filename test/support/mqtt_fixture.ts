@@ -3,6 +3,7 @@ import type { DeviceDirectory } from "../../actors/device/directory.ts";
 import { type Clock, systemClock } from "../../runtime/clock.ts";
 import type { Issue } from "../../runtime/errors.ts";
 import { createLogger } from "../../runtime/logger.ts";
+import { StoppedPartitions } from "../../runtime/log/stopped_partitions.ts";
 import { type MqttGateway, startMqttGateway } from "../../protocols/mqtt/gateway.ts";
 import type { MqttPorts } from "../../protocols/mqtt/gateway_state.ts";
 import { FakeIngress } from "./fake_ingress.ts";
@@ -76,6 +77,8 @@ export interface FixtureOptions {
   readonly suspended?: ReadonlySet<string>;
   /** Devices whose actors are to be told how they are, such as an earlier gateway left. */
   readonly untold?: Set<string>;
+  /** Partitions that damage has stopped. */
+  readonly stopped?: StoppedPartitions;
 }
 
 export async function startMqttFixture(options: FixtureOptions = {}): Promise<MqttFixture> {
@@ -106,6 +109,7 @@ export async function startMqttFixture(options: FixtureOptions = {}): Promise<Mq
     refuse: (reason) => refusals.push(reason),
     suspended: options.suspended ?? new Set(),
     untold,
+    stopped: options.stopped ?? new StoppedPartitions(),
     incarnation: "i1",
     nextEpoch: () => ++epoch,
   });

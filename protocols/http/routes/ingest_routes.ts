@@ -51,6 +51,7 @@ const PROBLEMS = [
   "not-found",
   "body-timeout",
   "suspended",
+  "partition-stopped",
   "too-large",
   "not-acknowledged",
 ] as const;
