@@ -60,7 +60,7 @@ Deno.test("each route refuses an unknown query parameter and, with a body, an un
   for (const route of harness.app.routes) {
     if (route.policy.type === "device" || route.name === "DELETE /api/v1/session") continue;
     const path = route.path.replace("{product}", "pump").replace("{device}", "p-1")
-      .replace("{id}", "k1");
+      .replace("{id}", "k1").replace("{partition}", "0");
     const method = route.method.toUpperCase();
     const isModel = route.name.startsWith("PUT") && route.path.endsWith("/model");
     const hasBody = route.bodyBytesMax !== undefined;

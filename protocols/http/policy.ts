@@ -61,6 +61,8 @@ export const POLICIES: Readonly<Record<string, Policy>> = {
   "GET /api/v1/cluster/dead-letters": caller("operator", "cluster:read"),
   "POST /api/v1/cluster/dead-letters/replay": caller("operator", "cluster:write"),
   "POST /api/v1/cluster/dead-letters/discard": caller("operator", "cluster:write"),
+  "GET /api/v1/cluster/partitions/{partition}/pending": caller("operator", "cluster:read"),
+  "POST /api/v1/cluster/partitions/{partition}/skip-damage": caller("operator", "cluster:write"),
 };
 
 const RANKS: Readonly<Record<Role, number>> = { viewer: 0, operator: 1, owner: 2 };

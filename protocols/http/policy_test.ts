@@ -33,7 +33,7 @@ const NEVER_A_KEY = [...OWNER, "GET /api/v1/session", "DELETE /api/v1/session"];
 /** A path and a body that the route would take. */
 function requestOf(route: Route): { path: string; json: unknown } {
   const path = route.path.replace("{product}", "pump").replace("{device}", "p-1")
-    .replace("{event}", "hot").replace("{id}", "k1");
+    .replace("{event}", "hot").replace("{id}", "k1").replace("{partition}", "0");
   const query = path.endsWith("/telemetry") ? "?keys=temperature" : "";
   return { path: path + query, json: route.method === "get" ? undefined : bodyOf(route) };
 }
@@ -55,6 +55,8 @@ function bodyOf(route: Route): unknown {
     case "POST /api/v1/cluster/dead-letters/replay":
     case "POST /api/v1/cluster/dead-letters/discard":
       return { ids: ["1"] };
+    case "POST /api/v1/cluster/partitions/{partition}/skip-damage":
+      return { offset: 0 };
     case "PUT /api/v1/products/{product}/model":
       return { properties: [], events: [], services: [] };
     default:

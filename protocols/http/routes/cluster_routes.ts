@@ -12,13 +12,17 @@ const TERMS = {
   processed: z.int().openapi({ description: "Handled, or discarded.", example: 117 }),
   pending: z.int().openapi({ description: "In the log, not handled yet.", example: 2 }),
   deadLettered: z.int().openapi({ description: "Parked: could not be handled.", example: 1 }),
-  rolledBack: z.int().openapi({ description: "Lost with a store that went back.", example: 0 }),
+  rolledBack: z.int().openapi({
+    description: "Lost with a store that went back, or skipped as damaged.",
+    example: 0,
+  }),
 };
 const LEDGER = z.object({
   epoch: z.int().openapi({ description: "Rises when a store was found rolled back.", example: 1 }),
   total: z.object(TERMS).describe("Sums over all partitions, in messages."),
   refused: z.record(z.string(), z.int()).openapi({
-    description: "Messages and peers refused for good, by reason, since the start of the process.",
+    description:
+      "Messages and peers refused, but not for load, by reason, since the start of the process.",
     example: { malformed: 3 },
   }),
   partitions: z.array(z.object({
@@ -30,7 +34,11 @@ const LEDGER = z.object({
     }),
     corrupt: z.string().optional().openapi({
       description: "Why the partition is stopped.",
-      example: "checksum of tick 17",
+      example: "segment at offset 1234 of tick 17 does not match its checksum",
+    }),
+    corruptOffset: z.int().optional().openapi({
+      description: "Before which record it is stopped; its ingress is refused.",
+      example: 1234,
     }),
   })).describe("By partition, in messages."),
 }).openapi("Ledger");

@@ -8,6 +8,7 @@ import { deviceRoutes } from "./device_routes.ts";
 import { healthRoutes } from "./health_routes.ts";
 import { ingestRoutes } from "./ingest_routes.ts";
 import { keyRoutes } from "./key_routes.ts";
+import { partitionRoutes } from "./partition_routes.ts";
 import { productRoutes } from "./product_routes.ts";
 import { sessionRoutes } from "./session_routes.ts";
 import { shadowRoutes } from "./shadow_routes.ts";
@@ -24,6 +25,7 @@ export function createRoutes(ports: HttpPorts, ingest: Ingest): Route[] {
     ...telemetryRoutes(ports),
     ...clusterRoutes(ports),
     ...deadLetterRoutes(ports),
+    ...partitionRoutes(ports),
     ...healthRoutes(ports),
   ];
 }
