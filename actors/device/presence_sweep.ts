@@ -7,7 +7,7 @@ import { type Clock, waitMs } from "../../runtime/clock.ts";
 import { messageOf } from "../../runtime/errors.ts";
 import type { Logger } from "../../runtime/logger.ts";
 import { type DeviceMessage, NODE_RESTARTED } from "./messages.ts";
-import type { Views } from "./views.ts";
+import type { OnlineDevice, Views } from "./views.ts";
 
 export interface PresenceSweepOptions {
   /** Of this process: sessions of others are dead. */
@@ -47,12 +47,13 @@ export function startPresenceSweep(options: PresenceSweepOptions): PresenceSweep
 async function run(options: PresenceSweepOptions, isStopping: () => boolean): Promise<void> {
   const { clock, logger } = options;
   let swept = 0;
-  const told = new Set<string>();
+  let after = "";
   while (!isStopping()) {
     try {
-      const page = await sweepPage(options, told);
-      swept += page?.told ?? 0;
-      if (page?.isLast) break;
+      const page = await sweepPage(options, after);
+      swept += page?.length ?? 0;
+      after = page?.at(-1)?.session ?? after;
+      if (page !== undefined && page.length < PAGE) break;
     } catch (fault) {
       logger.warn("presence sweep waits", { fault: messageOf(fault) });
     }
@@ -62,23 +63,20 @@ async function run(options: PresenceSweepOptions, isStopping: () => boolean): Pr
 }
 
 /**
- * Tells each session of the page once: rows leave the view when their actors have handled it, which a
- * backlog may delay. Undefined: too early.
- * @param told Sessions of the last page that were told; brought up to date.
+ * Tells each session once, in order. Rows leave the view when their actors have handled it, which a
+ * backlog may delay, or damage that stops a partition: they hold up none behind them. Undefined: too
+ * early.
  */
 async function sweepPage(
   options: PresenceSweepOptions,
-  told: Set<string>,
-): Promise<{ readonly told: number; readonly isLast: boolean } | undefined> {
+  after: string,
+): Promise<readonly OnlineDevice[] | undefined> {
   const views = options.views();
   if (views === undefined || !await options.hasCaughtUp()) return undefined;
-  const online = await views.onlineWithOtherIncarnation(options.incarnation, PAGE);
-  const untold = online.filter(({ session }) => !told.has(session));
-  await Promise.all(untold.map(({ key, session }) => {
+  const online = await views.onlineWithOtherIncarnation(options.incarnation, PAGE, after);
+  await Promise.all(online.map(({ key, session }) => {
     const message: DeviceMessage = { type: "disconnected", session, reason: NODE_RESTARTED };
     return options.send(`device/${key}`, ENCODER.encode(JSON.stringify(message)));
   }));
-  told.clear();
-  for (const { session } of online) told.add(session);
-  return { told: untold.length, isLast: online.length < PAGE };
+  return online;
 }

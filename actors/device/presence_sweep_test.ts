@@ -41,3 +41,31 @@ Deno.test("sessions of a process that died are ended, those of this one are not"
   await sweep.done;
   assert.deepEqual(told, ["device/pump/a disconnected old.1"]);
 });
+
+Deno.test("sessions whose actors handle nothing hold up none behind them, and are told once", async () => {
+  const clock = createManualClock();
+  const views = createMemoryViews();
+  const writes = Array.from({ length: 1_200 }, (_, i) => {
+    const row = { online: true, session: `old.${i}`, atMs: 1 };
+    return { view: "presence", key: `pump/${i}`, row, version: 1, at: 1 };
+  });
+  await views.write({ writes, cursor: 1 });
+  const told: string[] = [];
+  let failures = 1;
+  const sweep = startPresenceSweep({
+    incarnation: "new",
+    views: () => views,
+    hasCaughtUp: () => Promise.resolve(true),
+    send: (address) => {
+      if (told.length === 700 && failures-- > 0) return Promise.reject(new Error("no room"));
+      told.push(address);
+      return Promise.resolve();
+    },
+    clock,
+    logger: silentLogger,
+  });
+  await clock.advance(1_000);
+  await sweep.done;
+  assert.equal(new Set(told).size, 1_200);
+  assert.ok(told.length < 1_200 + 500, "a page is told again after a failure, no more");
+});

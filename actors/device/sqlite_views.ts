@@ -26,7 +26,7 @@ const SELECT = `
 
 /** `/` follows `.`: what is not between the two is of another incarnation. */
 const ONLINE_ELSEWHERE = `
-  select key, session from rows where session is not null and (session < ? or session >= ?)
+  select key, session from rows where session > ? and (session < ? or session >= ?)
   order by session limit ?`;
 
 /** Opens or makes the store at `path`. */
@@ -81,9 +81,9 @@ export function openSqliteViews(path: string): ViewsStore {
     write: (batch) => attempt(() => write(batch)),
     rows: (view, keys) => attempt(() => rows<Json>(view, keys)),
     presence: (keys) => attempt(() => rows<PresenceRow>(PRESENCE, keys)),
-    onlineWithOtherIncarnation: (incarnation, limit) =>
+    onlineWithOtherIncarnation: (incarnation, limit, after) =>
       attempt(() =>
-        selectOnline.all(`${incarnation}.`, `${incarnation}/`, limit)
+        selectOnline.all(after, `${incarnation}.`, `${incarnation}/`, limit)
           .map(({ key, session }) => ({ key: String(key), session: String(session) }))
       ),
     [Symbol.asyncDispose]() {

@@ -36,8 +36,15 @@ export interface Views {
   rows(view: string, keys: readonly string[]): Promise<ReadonlyMap<string, Json>>;
   /** Presence of devices `{product}/{device}`; one that was never heard of is absent. */
   presence(keys: readonly string[]): Promise<ReadonlyMap<string, PresenceRow>>;
-  /** Devices shown online by sessions of other starts than `incarnation`; those are gone. */
-  onlineWithOtherIncarnation(incarnation: string, limit: number): Promise<readonly OnlineDevice[]>;
+  /**
+   * Devices shown online by sessions of other starts than `incarnation`; those are gone.
+   * @param after Only sessions above this one, in order; "" begins.
+   */
+  onlineWithOtherIncarnation(
+    incarnation: string,
+    limit: number,
+    after: string,
+  ): Promise<readonly OnlineDevice[]>;
 }
 
 export interface ViewsStore extends Views, AsyncDisposable {
@@ -91,11 +98,12 @@ export function createMemoryViews(): ViewsStore {
     },
     rows: (view, keys) => rows<Json>(view, keys),
     presence: (keys) => rows<PresenceRow>(PRESENCE, keys),
-    onlineWithOtherIncarnation(incarnation, limit) {
+    onlineWithOtherIncarnation(incarnation, limit, after) {
       const found: OnlineDevice[] = [];
       for (const write of stored.values()) {
         const session = onlineSession(write);
         if (session === undefined || isOfIncarnation(session, incarnation)) continue;
+        if (session <= after) continue;
         found.push({ key: write.key, session });
       }
       found.sort((one, other) => one.session < other.session ? -1 : 1);

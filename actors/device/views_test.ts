@@ -73,12 +73,14 @@ function contract(name: string, open: (folder: string) => ViewsStore): void {
         { ...presence("p/f", 1, "z.1"), view: "other" },
       ];
       await store.write({ writes, cursor: 1 });
-      const keys = async (limit: number) =>
-        (await store.onlineWithOtherIncarnation("b", limit)).map(({ key }) => key);
+      const keys = async (limit: number, after = "") =>
+        (await store.onlineWithOtherIncarnation("b", limit, after)).map(({ key }) => key);
       assert.deepEqual(await keys(10), ["p/d", "p/e"]);
       assert.deepEqual(await keys(1), ["p/d"]);
+      assert.deepEqual(await keys(1, "a.1"), ["p/e"]);
+      assert.deepEqual(await keys(1, "bb.1"), []);
       await store.write({ writes: [presence("p/d", 2, null)], cursor: 2 });
-      assert.deepEqual(await store.onlineWithOtherIncarnation("b", 10), [
+      assert.deepEqual(await store.onlineWithOtherIncarnation("b", 10, ""), [
         { key: "p/e", session: "bb.1" },
       ]);
     }));
@@ -215,7 +217,7 @@ Deno.test("a client asks views of another thread, and is told their faults", asy
     assert.deepEqual([...await client.presence(["p/a", "p/b"])], [
       ["p/a", { online: true, session: "x.1", atMs: 1 }],
     ]);
-    assert.deepEqual(await client.onlineWithOtherIncarnation("y", 5), [
+    assert.deepEqual(await client.onlineWithOtherIncarnation("y", 5, "a"), [
       { key: "p/a", session: "x.1" },
     ]);
     await assert.rejects(client.rows("presence", ["p/a"]), { code: "unavailable" });

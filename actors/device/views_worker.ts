@@ -45,14 +45,14 @@ export function startViewsWorker(scope: ViewsEndpoint, views: Views): Disposable
 }
 
 function answer(views: Views, { method, parameters }: ViewsCall): Promise<unknown> {
-  const [first, second] = parameters;
+  const [first, second, third] = parameters;
   switch (method) {
     case "rows":
       return views.rows(first as string, second as string[]);
     case "presence":
       return views.presence(first as string[]);
     case "onlineWithOtherIncarnation":
-      return views.onlineWithOtherIncarnation(first as string, second as number);
+      return views.onlineWithOtherIncarnation(first as string, second as number, third as string);
   }
 }
 
@@ -88,8 +88,8 @@ export function createViewsClient(worker: ViewsEndpoint): Views & Disposable {
     rows: async (view, keys) => await ask<ReadonlyMap<string, Json>>("rows", view, bounded(keys)),
     presence: async (keys) =>
       await ask<ReadonlyMap<string, PresenceRow>>("presence", bounded(keys)),
-    onlineWithOtherIncarnation: (incarnation, limit) =>
-      ask<readonly OnlineDevice[]>("onlineWithOtherIncarnation", incarnation, limit),
+    onlineWithOtherIncarnation: (incarnation, limit, after) =>
+      ask<readonly OnlineDevice[]>("onlineWithOtherIncarnation", incarnation, limit, after),
     [Symbol.dispose]() {
       isOpen = false;
       worker.removeEventListener("message", listener);
