@@ -32,6 +32,8 @@ export const LIMITS = {
   parkWindowMs: 60_000,
   /** Dead letters kept for one suspended actor. At the bound its ingress is refused. */
   deadLettersPerActorMax: 1_000,
+  /** Dead letters that a list counts; beyond it the count is not told. The log's thread counts them. */
+  deadLettersCountedMax: 100_000,
   /**
    * Actors at that bound which gateways know of. At the bound the oldest is forgotten: its next
    * message is one dead letter more, and it is known again.

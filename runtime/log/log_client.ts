@@ -114,6 +114,9 @@ export class LogClient {
   deadLetters(query: DeadLetterQuery): Promise<StoredDeadLetter[]> {
     return this.#call("deadLetters", query);
   }
+  countDeadLetters(address?: string): Promise<number | null> {
+    return this.#call("countDeadLetters", address);
+  }
   replayDeadLetters(ids: readonly number[]): Promise<number> {
     return this.#call("replayDeadLetters", ids);
   }

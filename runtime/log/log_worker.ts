@@ -67,6 +67,7 @@ function methodsOf(log: PartitionLog, runner: EngineRunner) {
     ledger: () => Promise.resolve(log.ledger()),
     head: () => Promise.resolve({ ...log.head(), epoch: log.epoch }),
     deadLetters: (query: DeadLetterQuery) => log.deadLetters(query),
+    countDeadLetters: (address?: string) => log.countDeadLetters(address),
     replayDeadLetters: (ids: readonly number[]) => log.replayDeadLetters(ids),
     discardDeadLetters: (ids: readonly number[]) => log.discardDeadLetters(ids),
     peekPending: (partition: Partition, offset: number, limit: number) =>

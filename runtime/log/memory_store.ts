@@ -195,11 +195,17 @@ class MemoryTickStore implements MemoryStore {
   }
 
   deadLetters(query: DeadLetterQuery): StoredDeadLetter[] {
-    const { address, beforeId = Infinity, limit } = query;
+    const { address, beforeId = Infinity, afterId, limit } = query;
+    const sign = afterId === undefined ? -1 : 1;
     return [...this.#open().deadLetters.values()]
-      .filter(({ id, to }) => id < beforeId && (address === undefined || to === address))
-      .sort((a, b) => b.id - a.id)
+      .filter(({ id, to }) => id > (afterId ?? 0) && id < beforeId && to === (address ?? to))
+      .sort((a, b) => sign * (a.id - b.id))
       .slice(0, limit);
+  }
+
+  countDeadLetters(address: Address | undefined, max: number): number {
+    const letters = [...this.#open().deadLetters.values()];
+    return Math.min(max, letters.filter(({ to }) => to === (address ?? to)).length);
   }
 
   deadLetter(id: number): StoredDeadLetter | undefined {

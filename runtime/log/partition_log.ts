@@ -191,9 +191,11 @@ export interface StoredDeadLetter extends DeadLetter {
 
 export interface DeadLetterQuery {
   readonly address?: Address;
-  /** Only ids below this one; newest first. */
+  /** Only ids below this one. */
   readonly beforeId?: number;
-  /** 1 to 500. */
+  /** Only ids above this one, and oldest first; without it, newest first. */
+  readonly afterId?: number;
+  /** 1 to 501: a page, and one more that says whether there is another. */
   readonly limit: number;
 }
 
@@ -277,6 +279,8 @@ export interface PartitionLog extends AsyncDisposable {
 
   ledger(): Ledger;
   deadLetters(query: DeadLetterQuery): Promise<StoredDeadLetter[]>;
+  /** How many there are, of one actor or of all; null: more than `deadLettersCountedMax`. */
+  countDeadLetters(address?: Address): Promise<number | null>;
   /** Hands them to their actors again: `deadLettered` becomes `pending`. Unknown ids are skipped. */
   replayDeadLetters(ids: readonly number[]): Promise<number>;
   /** `deadLettered` becomes `processed`. Unknown ids are skipped. */

@@ -168,20 +168,24 @@ class SqliteStore implements TickStore {
   }
 
   deadLetters(query: DeadLetterQuery): StoredDeadLetter[] {
-    const before = query.beforeId ?? Number.MAX_SAFE_INTEGER;
-    const rows = query.address === undefined
-      ? this.#all(
-        "SELECT * FROM dead_letters WHERE id < ? ORDER BY id DESC LIMIT ?",
-        before,
-        query.limit,
-      )
-      : this.#all(
-        "SELECT * FROM dead_letters WHERE address = ? AND id < ? ORDER BY id DESC LIMIT ?",
-        query.address,
-        before,
-        query.limit,
-      );
+    const { address, beforeId = Number.MAX_SAFE_INTEGER, afterId, limit } = query;
+    const ofActor = address === undefined ? "" : "address = ? AND ";
+    const direction = afterId === undefined ? "DESC" : "ASC";
+    const rows = this.#all(
+      `SELECT * FROM dead_letters WHERE ${ofActor}id > ? AND id < ? ORDER BY id ${direction} LIMIT ?`,
+      ...(address === undefined ? [] : [address]),
+      afterId ?? 0,
+      beforeId,
+      limit,
+    );
     return rows.map(letterOf);
+  }
+
+  countDeadLetters(address: Address | undefined, max: number): number {
+    const ofActor = address === undefined ? "" : "WHERE address = ?";
+    const sql = `SELECT count(*) AS count FROM
+      (SELECT 1 FROM dead_letters INDEXED BY dead_letters_address ${ofActor} LIMIT ?)`;
+    return this.#get(sql, ...(address === undefined ? [] : [address]), max)!.count as number;
   }
 
   deadLetter(id: number): StoredDeadLetter | undefined {

@@ -262,7 +262,15 @@ export class TickLog implements PartitionLog {
   // deno-lint-ignore require-await -- as `pending`
   async deadLetters(query: DeadLetterQuery): Promise<StoredDeadLetter[]> {
     this.#checkOpen();
-    return this.#store.deadLetters({ ...query, limit: Math.max(1, Math.min(500, query.limit)) });
+    return this.#store.deadLetters({ ...query, limit: Math.max(1, Math.min(501, query.limit)) });
+  }
+
+  // deno-lint-ignore require-await -- as `pending`
+  async countDeadLetters(address?: Address): Promise<number | null> {
+    this.#checkOpen();
+    const max = LIMITS.deadLettersCountedMax;
+    const count = this.#store.countDeadLetters(address, max + 1);
+    return count > max ? null : count;
   }
 
   replayDeadLetters(ids: readonly number[]): Promise<number> {

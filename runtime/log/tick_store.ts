@@ -99,6 +99,8 @@ export interface TickStore {
   dueReminders(partition: Partition, untilMs: number, limit: number): Reminder[];
   nextDueMs(partition: Partition): number | undefined;
   deadLetters(query: DeadLetterQuery): StoredDeadLetter[];
+  /** Counts no further than `max`. */
+  countDeadLetters(address: Address | undefined, max: number): number;
   deadLetter(id: number): StoredDeadLetter | undefined;
   gatewayRow(key: string): Uint8Array | undefined;
   gatewayRows(query: GatewayRowQuery): StoredGatewayRow[];

@@ -63,6 +63,12 @@ export function testDeadLetters(test: Test): void {
     assert.deepEqual(letters[2], { ...letterOf(0, "a"), id: 1, partition: 0, parkedAtMs: 1e6 });
     assert.equal((await log.deadLetters({ limit: 9, beforeId: 2 })).length, 1);
     assert.equal((await log.deadLetters({ limit: 9, address: "device/0-z" })).length, 0);
+    const older = await log.deadLetters({ limit: 2, afterId: 0 });
+    assert.deepEqual(older.map(({ id }) => id), [1, 2], "oldest first");
+    assert.deepEqual((await log.deadLetters({ limit: 9, afterId: 2 })).map(({ id }) => id), [3]);
+    assert.equal(await log.countDeadLetters(), 3);
+    assert.equal(await log.countDeadLetters("device/0-a"), 3);
+    assert.equal(await log.countDeadLetters("device/0-z"), 0);
     const replays = await Promise.all([
       log.replayDeadLetters([1, 77]),
       log.replayDeadLetters([1, 3]),
