@@ -1,25 +1,47 @@
 /** Read models in `views.db`. Durable at each write, since the log is trimmed behind the cursor. */
-import { DatabaseSync } from "node:sqlite";
+import { DatabaseSync, type StatementSync } from "node:sqlite";
 import type { Json } from "../../runtime/actor/behaviour.ts";
 import type { PresenceRow } from "./messages.ts";
-import { onlineSession, PRESENCE, type ViewBatch, type ViewsStore } from "./views.ts";
+import {
+  type OnlineDevice,
+  onlineSession,
+  PRESENCE,
+  seenAtMs,
+  type SeenDevice,
+  type SeenQuery,
+  type ViewBatch,
+  type ViewsStore,
+  type ViewWrite,
+} from "./views.ts";
 
 const SCHEMA = `
   pragma journal_mode = wal; pragma synchronous = full; pragma busy_timeout = 5000;
   create table if not exists cursor (id integer primary key check (id = 1), tick integer not null);
   create table if not exists rows (
     view text not null, key text not null, row text not null, version real not null,
-    at integer not null, session text, primary key (view, key)
+    at integer not null, session text, seen integer, primary key (view, key)
   ) without rowid;
   create index if not exists rows_online on rows (session) where session is not null;
+`;
+/** For stores of before there was an order by last seen. */
+const ADD_SEEN = `
+  begin immediate; alter table rows add column seen integer;
+  update rows set seen = json_extract(row, '$.atMs') where view = '${PRESENCE}'; commit;
+`;
+const SEEN_INDEX = `
+  create index if not exists rows_seen on rows (seen, key) where seen is not null;
 `;
 
 /** Writes what is newer than the stored row. */
 const UPSERT = `
-  insert into rows (view, key, row, version, at, session) values (?, ?, ?, ?, ?, ?)
+  insert into rows (view, key, row, version, at, session, seen) values (?, ?, ?, ?, ?, ?, ?)
   on conflict (view, key) do update set row = excluded.row, version = excluded.version,
-    at = excluded.at, session = excluded.session
+    at = excluded.at, session = excluded.session, seen = excluded.seen
   where excluded.version > rows.version`;
+
+const REMOVE = "delete from rows where view = ? and key = ? and version < ?";
+const MOVE = `insert into cursor (id, tick) values (1, ?)
+  on conflict (id) do update set tick = excluded.tick`;
 
 const SELECT = `
   select key, row from rows where view = ? and key in (select value from json_each(?))`;
@@ -29,69 +51,130 @@ const ONLINE_ELSEWHERE = `
   select key, session from rows where session > ? and (session < ? or session >= ?)
   order by session limit ?`;
 
+/** Keys first, from the index alone: what the filter leaves out costs no look at its row. */
+function seenQuery(operator: "<" | ">", direction: "desc" | "asc"): string {
+  return `
+    select rows.key, row from (
+      select key, seen from rows
+      where seen is not null and (seen, key) ${operator} (?, ?) and key >= ? and key < ?
+      order by seen ${direction}, key ${direction} limit ?
+    ) as page cross join rows on view = '${PRESENCE}' and rows.key = page.key
+    order by page.seen ${direction}, page.key ${direction}`;
+}
+
 /** Opens or makes the store at `path`. */
 export function openSqliteViews(path: string): ViewsStore {
   const database = new DatabaseSync(path);
   database.exec(SCHEMA);
-  const upsert = database.prepare(UPSERT);
-  const remove = database.prepare("delete from rows where view = ? and key = ? and version < ?");
-  const move = database.prepare(
-    "insert into cursor (id, tick) values (1, ?) on conflict (id) do update set tick = excluded.tick",
-  );
-  const select = database.prepare(SELECT);
-  const selectOnline = database.prepare(ONLINE_ELSEWHERE);
-  let cursor = Number(database.prepare("select tick from cursor").get()?.tick ?? 0);
-  let isOpen = true;
+  const columns = database.prepare("select name from pragma_table_info('rows')").all();
+  if (!columns.some(({ name }) => name === "seen")) database.exec(ADD_SEEN);
+  database.exec(SEEN_INDEX);
+  return new SqliteViews(database);
+}
 
-  const write = (batch: ViewBatch) => {
-    if (batch.cursor <= cursor) return;
-    database.exec("begin immediate");
+class SqliteViews implements ViewsStore {
+  readonly #database: DatabaseSync;
+  readonly #upsert: StatementSync;
+  readonly #remove: StatementSync;
+  readonly #move: StatementSync;
+  readonly #select: StatementSync;
+  readonly #selectLatest: StatementSync;
+  readonly #selectOldest: StatementSync;
+  readonly #selectOnline: StatementSync;
+  #cursor: number;
+  #isOpen = true;
+
+  constructor(database: DatabaseSync) {
+    this.#database = database;
+    this.#upsert = database.prepare(UPSERT);
+    this.#remove = database.prepare(REMOVE);
+    this.#move = database.prepare(MOVE);
+    this.#select = database.prepare(SELECT);
+    this.#selectLatest = database.prepare(seenQuery("<", "desc"));
+    this.#selectOldest = database.prepare(seenQuery(">", "asc"));
+    this.#selectOnline = database.prepare(ONLINE_ELSEWHERE);
+    this.#cursor = Number(database.prepare("select tick from cursor").get()?.tick ?? 0);
+  }
+
+  get cursor(): number {
+    return this.#cursor;
+  }
+
+  write(batch: ViewBatch): Promise<void> {
+    return attempt(() => this.#write(batch));
+  }
+
+  rows(view: string, keys: readonly string[]): Promise<ReadonlyMap<string, Json>> {
+    return attempt(() => this.#rows<Json>(view, keys));
+  }
+
+  presence(keys: readonly string[]): Promise<ReadonlyMap<string, PresenceRow>> {
+    return attempt(() => this.#rows<PresenceRow>(PRESENCE, keys));
+  }
+
+  bySeen(query: SeenQuery): Promise<readonly SeenDevice[]> {
+    return attempt(() => this.#bySeen(query));
+  }
+
+  onlineWithOtherIncarnation(
+    incarnation: string,
+    limit: number,
+    after: string,
+  ): Promise<OnlineDevice[]> {
+    return attempt(() =>
+      this.#selectOnline.all(after, `${incarnation}.`, `${incarnation}/`, limit)
+        .map(({ key, session }) => ({ key: String(key), session: String(session) }))
+    );
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isOpen) this.#database.close();
+    this.#isOpen = false;
+    return Promise.resolve();
+  }
+
+  #write(batch: ViewBatch): void {
+    if (batch.cursor <= this.#cursor) return;
+    this.#database.exec("begin immediate");
     try {
-      for (const one of batch.writes) {
-        const { view, key, version, at } = one;
-        if (one.row === undefined) remove.run(view, key, version);
-        else {upsert.run(
-            view,
-            key,
-            JSON.stringify(one.row),
-            version,
-            at,
-            onlineSession(one) ?? null,
-          );}
-      }
-      move.run(batch.cursor);
-      database.exec("commit");
+      for (const write of batch.writes) this.#writeRow(write);
+      this.#move.run(batch.cursor);
+      this.#database.exec("commit");
     } catch (fault) {
-      if (database.isTransaction) database.exec("rollback");
+      if (this.#database.isTransaction) this.#database.exec("rollback");
       throw fault;
     }
-    cursor = batch.cursor;
-  };
-  const rows = <Row>(view: string, keys: readonly string[]): ReadonlyMap<string, Row> => {
+    this.#cursor = batch.cursor;
+  }
+
+  #writeRow(write: ViewWrite): void {
+    const { view, key, row, version, at } = write;
+    if (row === undefined) {
+      this.#remove.run(view, key, version);
+      return;
+    }
+    const session = onlineSession(write) ?? null;
+    const seen = seenAtMs(write) ?? null;
+    this.#upsert.run(view, key, JSON.stringify(row), version, at, session, seen);
+  }
+
+  #rows<Row>(view: string, keys: readonly string[]): ReadonlyMap<string, Row> {
     const found = new Map<string, Row>();
-    for (const { key, row } of select.all(view, JSON.stringify(keys))) {
+    for (const { key, row } of this.#select.all(view, JSON.stringify(keys))) {
       found.set(String(key), JSON.parse(String(row)));
     }
     return found;
-  };
-  return {
-    get cursor() {
-      return cursor;
-    },
-    write: (batch) => attempt(() => write(batch)),
-    rows: (view, keys) => attempt(() => rows<Json>(view, keys)),
-    presence: (keys) => attempt(() => rows<PresenceRow>(PRESENCE, keys)),
-    onlineWithOtherIncarnation: (incarnation, limit, after) =>
-      attempt(() =>
-        selectOnline.all(after, `${incarnation}.`, `${incarnation}/`, limit)
-          .map(({ key, session }) => ({ key: String(key), session: String(session) }))
-      ),
-    [Symbol.asyncDispose]() {
-      if (isOpen) database.close();
-      isOpen = false;
-      return Promise.resolve();
-    },
-  };
+  }
+
+  #bySeen({ product, isDescending, after, limit }: SeenQuery): SeenDevice[] {
+    const { atMs, key } = after ??
+      { atMs: isDescending ? Number.MAX_SAFE_INTEGER : Number.MIN_SAFE_INTEGER, key: "" };
+    // "0" follows "/": the keys of a product stand between the two.
+    const [from, to] = product === undefined ? ["", "\u{10ffff}"] : [`${product}/`, `${product}0`];
+    const select = isDescending ? this.#selectLatest : this.#selectOldest;
+    return select.all(atMs, key, from, to, limit)
+      .map(({ key, row }) => ({ key: String(key), row: JSON.parse(String(row)) }));
+  }
 }
 
 function attempt<Value>(work: () => Value): Promise<Value> {

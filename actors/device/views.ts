@@ -30,12 +30,32 @@ export interface OnlineDevice {
   readonly session: string;
 }
 
+/** A device that was heard of, with its row of view `presence`. */
+export interface SeenDevice {
+  /** `{product}/{device}`. */
+  readonly key: string;
+  readonly row: PresenceRow;
+}
+
+export interface SeenQuery {
+  /** Only of this product. */
+  readonly product?: string;
+  /** Latest first; else longest ago first. Devices of one moment by key, in the same direction. */
+  readonly isDescending: boolean;
+  /** Goes on after this one. */
+  readonly after?: { readonly atMs: number; readonly key: string };
+  /** 1 to `VIEW_KEYS_MAX`. */
+  readonly limit: number;
+}
+
 /** What the API and the sweep after a crash ask. At most `VIEW_KEYS_MAX` keys at once. */
 export interface Views {
   /** Rows by key; keys without a row are absent. */
   rows(view: string, keys: readonly string[]): Promise<ReadonlyMap<string, Json>>;
   /** Presence of devices `{product}/{device}`; one that was never heard of is absent. */
   presence(keys: readonly string[]): Promise<ReadonlyMap<string, PresenceRow>>;
+  /** Devices by when they were last heard of. */
+  bySeen(query: SeenQuery): Promise<readonly SeenDevice[]>;
   /**
    * Devices shown online by sessions of other starts than `incarnation`; those are gone.
    * @param after Only sessions above this one, in order; "" begins.
@@ -62,6 +82,11 @@ export function onlineSession(write: ViewWrite): string | undefined {
   if (write.view !== PRESENCE) return undefined;
   const row = write.row as PresenceRow | undefined;
   return row?.online === true && row.session !== null ? row.session : undefined;
+}
+
+/** When the device of a presence row was last heard of; undefined for other rows. */
+export function seenAtMs(write: ViewWrite): number | undefined {
+  return write.view === PRESENCE ? (write.row as PresenceRow | undefined)?.atMs : undefined;
 }
 
 /** Sessions of an incarnation start with it and a dot. */
@@ -98,6 +123,7 @@ export function createMemoryViews(): ViewsStore {
     },
     rows: (view, keys) => rows<Json>(view, keys),
     presence: (keys) => rows<PresenceRow>(PRESENCE, keys),
+    bySeen: (query) => Promise.resolve(seenOf([...stored.values()], query)),
     onlineWithOtherIncarnation(incarnation, limit, after) {
       const found: OnlineDevice[] = [];
       for (const write of stored.values()) {
@@ -111,4 +137,20 @@ export function createMemoryViews(): ViewsStore {
     },
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
+}
+
+function seenOf(
+  writes: readonly ViewWrite[],
+  { product = "", isDescending, after, limit }: SeenQuery,
+): SeenDevice[] {
+  const sign = isDescending ? -1 : 1;
+  const compare = (one: SeenDevice, other: SeenDevice) =>
+    sign * (one.row.atMs - other.row.atMs || (one.key < other.key ? -1 : 1));
+  const start = after &&
+    { key: after.key, row: { online: false, session: null, atMs: after.atMs } };
+  return writes.filter(({ view }) => view === PRESENCE)
+    .map(({ key, row }) => ({ key, row: row as unknown as PresenceRow }))
+    .filter(({ key }) => product === "" || key.startsWith(`${product}/`))
+    .filter((seen) => start === undefined || (seen.key !== start.key && compare(start, seen) < 0))
+    .sort(compare).slice(0, limit);
 }

@@ -2,14 +2,17 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import type { Json } from "../../runtime/actor/behaviour.ts";
 import { silentLogger } from "../../runtime/logger.ts";
 import type { Segment, Tick } from "../../runtime/log/partition_log.ts";
 import type { TickSource } from "../../runtime/log/reader_port.ts";
 import { packRecord } from "../../runtime/log/record.ts";
+import { seededRandom } from "../../runtime/random.ts";
 import { createManualClock } from "../../test/support/manual_clock.ts";
+import { readSeed } from "../../test/support/seed.ts";
 import { openSqliteViews } from "./sqlite_views.ts";
-import { createMemoryViews, type ViewsStore, type ViewWrite } from "./views.ts";
+import { createMemoryViews, type SeenDevice, type ViewsStore, type ViewWrite } from "./views.ts";
 import { startViewsReader } from "./views_reader.ts";
 import { createViewsClient, startViewsWorker } from "./views_worker.ts";
 
@@ -85,6 +88,43 @@ function contract(name: string, open: (folder: string) => ViewsStore): void {
       ]);
     }));
 
+  Deno.test(`${name} views go through devices by when they were last heard of`, () =>
+    withFolder(async (folder) => {
+      await using store = open(folder);
+      const seed = readSeed();
+      const random = seededRandom(seed);
+      const seen = Array.from({ length: 60 }, (_, i) => {
+        const product = ["p", "p-2", "pA"][i % 3];
+        const atMs = 1_000 + Math.floor(random.fraction() * 12);
+        return { key: `${product}/${i}`, row: { online: i % 2 === 0, session: null, atMs } };
+      });
+      const writes = seen.map(({ key, row }) => {
+        return { view: "presence", key, row, version: 1, at: 7 };
+      });
+      await store.write({ writes: [...writes, { ...writes[0]!, view: "other" }], cursor: 1 });
+      for (const product of [undefined, "p", "p-2", "none"]) {
+        const isWanted = (key: string) => product === undefined || key.startsWith(`${product}/`);
+        const expected = seen.filter(({ key }) => isWanted(key))
+          .sort((a, b) => a.row.atMs - b.row.atMs || (a.key < b.key ? -1 : 1));
+        for (const isDescending of [false, true]) {
+          const found: SeenDevice[] = [];
+          let page: readonly SeenDevice[];
+          do {
+            const last = found.at(-1);
+            page = await store.bySeen({
+              isDescending,
+              limit: 7,
+              ...(product === undefined ? {} : { product }),
+              ...(last === undefined ? {} : { after: { atMs: last.row.atMs, key: last.key } }),
+            });
+            found.push(...page);
+          } while (page.length === 7);
+          const wanted = isDescending ? expected.toReversed() : expected;
+          assert.deepEqual(found, wanted, `seed ${seed}, ${product}, ${isDescending}`);
+        }
+      }
+    }));
+
   Deno.test(`${name} views take hostile keys as keys`, () =>
     withFolder(async (folder) => {
       await using store = open(folder);
@@ -110,6 +150,31 @@ Deno.test("SQLite views keep rows and cursor over a restart, in one step", () =>
     await using store = openSqliteViews(path);
     assert.equal(store.cursor, 3);
     assert.deepEqual([...(await store.presence(["p/a", "p/b", "p/c"])).keys()], ["p/a"]);
+  }));
+
+Deno.test("SQLite views of before there was an order by last seen get it", () =>
+  withFolder(async (folder) => {
+    const path = join(folder, "views.db");
+    const old = new DatabaseSync(path);
+    old.exec(`
+      create table cursor (id integer primary key check (id = 1), tick integer not null);
+      create table rows (
+        view text not null, key text not null, row text not null, version real not null,
+        at integer not null, session text, primary key (view, key)
+      ) without rowid;
+      insert into cursor (id, tick) values (1, 4);
+      insert into rows values
+        ('presence', 'p/a', '{"online":false,"session":null,"atMs":7}', 1, 7, null),
+        ('presence', 'p/b', '{"online":true,"session":"x.1","atMs":5}', 1, 5, 'x.1'),
+        ('other', 'p/c', '{"atMs":9}', 1, 5, null);
+    `);
+    old.close();
+    for (let opened = 0; opened < 2; opened++) {
+      await using store = openSqliteViews(path);
+      const seen = await store.bySeen({ isDescending: true, limit: 9 });
+      assert.deepEqual(seen.map(({ key, row }) => [key, row.atMs]), [["p/a", 7], ["p/b", 5]]);
+      assert.equal(store.cursor, 4);
+    }
   }));
 
 /** A log in memory for one reader, with faults on demand. */
@@ -216,6 +281,9 @@ Deno.test("a client asks views of another thread, and is told their faults", asy
   try {
     assert.deepEqual([...await client.presence(["p/a", "p/b"])], [
       ["p/a", { online: true, session: "x.1", atMs: 1 }],
+    ]);
+    assert.deepEqual(await client.bySeen({ isDescending: true, limit: 5 }), [
+      { key: "p/a", row: { online: true, session: "x.1", atMs: 1 } },
     ]);
     assert.deepEqual(await client.onlineWithOtherIncarnation("y", 5, "a"), [
       { key: "p/a", session: "x.1" },

@@ -2,7 +2,13 @@
 import type { Json } from "../../runtime/actor/behaviour.ts";
 import { messageOf, OverloadedError, UnavailableError } from "../../runtime/errors.ts";
 import type { PresenceRow } from "./messages.ts";
-import { type OnlineDevice, VIEW_KEYS_MAX, type Views } from "./views.ts";
+import {
+  type OnlineDevice,
+  type SeenDevice,
+  type SeenQuery,
+  VIEW_KEYS_MAX,
+  type Views,
+} from "./views.ts";
 
 /** What both a Worker and its inside have; messages of others on it are left alone. */
 export interface ViewsEndpoint {
@@ -14,7 +20,7 @@ export interface ViewsEndpoint {
 interface ViewsCall {
   readonly type: "views_call";
   readonly id: number;
-  readonly method: "rows" | "presence" | "onlineWithOtherIncarnation";
+  readonly method: "rows" | "presence" | "bySeen" | "onlineWithOtherIncarnation";
   readonly parameters: readonly unknown[];
 }
 
@@ -51,6 +57,8 @@ function answer(views: Views, { method, parameters }: ViewsCall): Promise<unknow
       return views.rows(first as string, second as string[]);
     case "presence":
       return views.presence(first as string[]);
+    case "bySeen":
+      return views.bySeen(first as SeenQuery);
     case "onlineWithOtherIncarnation":
       return views.onlineWithOtherIncarnation(first as string, second as number, third as string);
   }
@@ -88,6 +96,7 @@ export function createViewsClient(worker: ViewsEndpoint): Views & Disposable {
     rows: async (view, keys) => await ask<ReadonlyMap<string, Json>>("rows", view, bounded(keys)),
     presence: async (keys) =>
       await ask<ReadonlyMap<string, PresenceRow>>("presence", bounded(keys)),
+    bySeen: (query) => ask<readonly SeenDevice[]>("bySeen", query),
     onlineWithOtherIncarnation: (incarnation, limit, after) =>
       ask<readonly OnlineDevice[]>("onlineWithOtherIncarnation", incarnation, limit, after),
     [Symbol.dispose]() {
