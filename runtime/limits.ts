@@ -167,8 +167,10 @@ export const LIMITS = {
   /** Characters of a title for people: name of a product, a device, a key. */
   titleCharactersMax: 128,
   /** Rows that a search reads before it lets other work run, and longest time of one page of it. */
-  searchSliceRows: 10_000,
+  searchSliceRows: 5_000,
   searchMsMax: 2_000,
+  /** Rows that are looked at one by one to count a list; beyond it the count is not told. */
+  countRowsMax: 1_000_000,
   /**
    * How often messages of one device move its row of view `presence`, by which lists show and sort.
    * Too small: a view row for each message. Too big: lists show an old time.

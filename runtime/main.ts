@@ -334,6 +334,10 @@ class Node {
       if (parts.telemetry === undefined) throw new UnavailableError("telemetry", "Not started");
       return parts.telemetry;
     };
+    const views = () => {
+      if (parts.views === undefined) throw new UnavailableError("views", "Not started");
+      return parts.views;
+    };
     const metrics = nodeMetrics({
       mqtt: () => parts.mqtt?.figures,
       http: () => parts.http?.figures(),
@@ -358,16 +362,15 @@ class Node {
         const stored = await log.peek(address);
         return stored === undefined ? undefined : peekState(stored).state as DeviceState;
       },
-      presence: async (names) => {
-        if (parts.views === undefined) throw new UnavailableError("views", "Not started");
-        return await parts.views.presence(names);
-      },
+      presence: async (names) => await views().presence(names),
+      bySeen: async (query) => await views().bySeen(query),
       cluster: {
         ledger: () => log.ledger(),
         refused: () => this.refused,
         tree: () => this.parts.supervisor!.live(),
         killChild: (path) => this.parts.supervisor!.kill(path),
         deadLetters: (query) => log.deadLetters(query),
+        countDeadLetters: (address) => log.countDeadLetters(address),
         replayDeadLetters: (ids) => log.replayDeadLetters(ids),
         discardDeadLetters: async (ids) => {
           const discarded = await log.discardDeadLetters(ids);

@@ -3,7 +3,7 @@ import { LIMITS } from "../../runtime/limits.ts";
 import { seededRandom, systemRandom } from "../../runtime/random.ts";
 import { openTestRegistry, type TestRegistry } from "../../test/support/test_registry.ts";
 import type { Outcome } from "../registry/outcome.ts";
-import { ApiKeys } from "./api_keys.ts";
+import { type ApiKeyQuery, ApiKeys } from "./api_keys.ts";
 import { PasswordHasher } from "./password.ts";
 import { Sessions } from "./sessions.ts";
 import { Users } from "./users.ts";
@@ -208,6 +208,36 @@ Deno.test("an API key is shown once, has scopes and an expiry, and can be delete
   assert.equal(await keys.delete("default", other.apiKey.id), true);
   assert.equal(await keys.delete("default", other.apiKey.id), false);
   assert.equal(await keys.find(other.key), undefined);
+});
+
+Deno.test("API keys are sorted, searched and counted, each project's on its own", async () => {
+  await using registry = await openTestRegistry();
+  const { keys } = accessOf(registry);
+  const make = async (name: string, project = "default") => {
+    await registry.clock.advance(1);
+    valueOf(await keys.create({ name, scopes: ["devices:read"] }, { project, id: "u" }));
+  };
+  for (const name of ["b", "a", "b", "C"]) await make(name);
+  await make("a", "other");
+  const sorted = async (sort: ApiKeyQuery["sort"], q?: string) => {
+    const names: string[] = [];
+    let cursor: string | null | undefined;
+    do {
+      const asked = { limit: 1, ...(sort && { sort }), ...(q && { q }), ...(cursor && { cursor }) };
+      const page = valueOf(await keys.list("default", asked));
+      names.push(...page.items.map(({ name }) => name));
+      cursor = page.nextCursor;
+    } while (cursor !== null);
+    return names.join("");
+  };
+  assert.equal(await sorted("name"), "Cabb");
+  assert.equal(await sorted("-name"), "bbaC");
+  assert.equal(await sorted("createdAt"), "babC");
+  assert.equal(await sorted("-createdAt"), "Cbab");
+  assert.equal(await sorted("createdAt", "B"), "bb");
+  assert.equal((await sorted(undefined)).length, 4);
+  const counts = [await keys.count("default"), await keys.count("default", "c")];
+  assert.deepEqual([...counts, await keys.count("other"), await keys.count("none")], [4, 1, 1, 0]);
 });
 
 Deno.test("bad API keys are refused with their paths", async () => {

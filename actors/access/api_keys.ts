@@ -5,8 +5,15 @@ import type { Clock } from "../../runtime/clock.ts";
 import type { Issue } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import type { Random } from "../../runtime/random.ts";
-import { BAD_CURSOR } from "../registry/conditions.ts";
-import { decodeCursor, encodeCursor } from "../registry/cursor.ts";
+import { BAD_CURSOR, contains } from "../registry/conditions.ts";
+import {
+  cutPage,
+  isAfter,
+  ordering,
+  orderOf,
+  positionIn,
+  type Sort,
+} from "../registry/list_order.ts";
 import { titleIssues } from "../registry/names.ts";
 import { accepted, invalid, type Outcome, type Page, refused } from "../registry/outcome.ts";
 import type { RegistryStore } from "../registry/registry_store.ts";
@@ -34,6 +41,16 @@ export interface NewApiKey {
   readonly expiresAt?: number;
 }
 
+export interface ApiKeyQuery {
+  /** Part of the name; ASCII letters in either case. */
+  readonly q?: string;
+  /** Default: by id. */
+  readonly sort?: Sort<"name" | "createdAt">;
+  /** 1 to 500. */
+  readonly limit: number;
+  readonly cursor?: string;
+}
+
 export interface ApiKeysOptions {
   readonly store: RegistryStore;
   readonly clock: Clock;
@@ -44,6 +61,12 @@ const PREFIX = "roost_";
 const KEY = /^roost_[A-Za-z0-9_-]{43}$/;
 const KEY_BYTES = 32;
 const ID_BYTES = 12;
+const ID = { column: "id" };
+const ORDERS = {
+  "": [ID],
+  name: [{ column: "name" }, ID],
+  createdAt: [{ column: "created_at", isNumber: true }, ID],
+} as const;
 /** `lastUsedAt` is written at most this often for one key. */
 const USED_EVERY_MS = 60_000;
 
@@ -87,19 +110,23 @@ export class ApiKeys {
     });
   }
 
-  /** By id. Refuses a cursor that is none. */
-  async list(
-    project: string,
-    query: { readonly limit: number; readonly cursor?: string },
-  ): Promise<Outcome<Page<ApiKey>>> {
-    const after = query.cursor === undefined ? [""] : decodeCursor(query.cursor, 1);
-    if (after === undefined) return invalid([BAD_CURSOR]);
-    const rows = await this.#options.store.db.selectFrom("api_keys").selectAll()
-      .where("project", "=", project).where("id", ">", after[0]!)
-      .orderBy("id").limit(query.limit + 1).execute();
-    const items = rows.slice(0, query.limit).map(apiKeyOf);
-    const nextCursor = rows.length > query.limit ? encodeCursor([items.at(-1)!.id]) : null;
-    return accepted({ items, nextCursor });
+  /** Refuses a cursor that is none of this order. */
+  async list(project: string, query: ApiKeyQuery): Promise<Outcome<Page<ApiKey>>> {
+    const order = orderOf(query.sort, ORDERS);
+    const after = query.cursor === undefined ? undefined : positionIn(order, query.cursor);
+    if (after === undefined && query.cursor !== undefined) return invalid([BAD_CURSOR]);
+    let select = this.#filtered(project, query.q).selectAll()
+      .orderBy(ordering(order)).limit(query.limit + 1);
+    if (after !== undefined) select = select.where(isAfter(order, after));
+    const { rows, nextCursor } = cutPage(order, await select.execute(), query.limit);
+    return accepted({ items: rows.map(apiKeyOf), nextCursor });
+  }
+
+  /** How many pass; there are at most `keysMax`. */
+  async count(project: string, q?: string): Promise<number> {
+    const { count } = await this.#filtered(project, q)
+      .select((select) => select.fn.countAll<number>().as("count")).executeTakeFirstOrThrow();
+    return Number(count);
   }
 
   /** True if it was there. */
@@ -123,6 +150,11 @@ export class ApiKeys {
     }
     const { id, project, name } = row;
     return { type: "key", id, project, name, scopes: JSON.parse(row.scopes) };
+  }
+
+  #filtered(project: string, q = "") {
+    const select = this.#options.store.db.selectFrom("api_keys").where("project", "=", project);
+    return q === "" ? select : select.where(contains("name", q));
   }
 }
 

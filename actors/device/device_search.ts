@@ -1,96 +1,228 @@
 /**
- * Lists of devices, by key. A search for a part of a name has no index: it scans in slices, lets
- * other work run in between, and ends a page early rather than late.
+ * Lists of devices in any of their orders, and how many there are. What no index serves is looked at in
+ * slices of an index: other work runs in between, and a page ends early rather than late.
  */
 import type { Clock } from "../../runtime/clock.ts";
 import { LIMITS } from "../../runtime/limits.ts";
-import { sql } from "../../runtime/store/relational_store.ts";
+import { type RawBuilder, sql } from "../../runtime/store/relational_store.ts";
 import { contains } from "../registry/conditions.ts";
-import { encodeCursor } from "../registry/cursor.ts";
+import {
+  columnsOf,
+  cursorAfter,
+  cutPage,
+  isAfter,
+  isUpTo,
+  type ListOrder,
+  ordering,
+  orderOf,
+  type Position,
+} from "../registry/list_order.ts";
 import type { RegistryStore } from "../registry/registry_store.ts";
 import type { DevicesTable } from "../registry/tables.ts";
-import type { DeviceQuery } from "./registry.ts";
 
-type Key = readonly [product: string, device: string];
+/** What devices are filtered by. */
+export interface DeviceFilter {
+  readonly product?: string;
+  /** Part of device or name; ASCII letters in either case. */
+  readonly q?: string;
+  readonly tag?: string;
+}
 
 export interface DeviceRows {
   readonly rows: readonly DevicesTable[];
   readonly nextCursor: string | null;
 }
 
+const PRODUCT = { column: "product" };
+const DEVICE = { column: "device" };
+
+/** Each has an index that begins with its columns (`migrations.ts`). */
+export const DEVICE_ORDERS = {
+  "": [PRODUCT, DEVICE],
+  device: [DEVICE, PRODUCT],
+  name: [{ column: "name" }, PRODUCT, DEVICE],
+  createdAt: [{ column: "created_at", isNumber: true }, PRODUCT, DEVICE],
+} as const;
+
+export const DEFAULT_ORDER: ListOrder = orderOf(undefined, DEVICE_ORDERS);
+
+/** A walk along one index. */
+interface Scan {
+  readonly table: "devices" | "device_tags";
+  /** What the index skips by itself. */
+  readonly fixed: readonly RawBuilder<boolean>[];
+  /** The product, if it is fixed: its column is none of `walk`. */
+  readonly product: string | undefined;
+  /** The order among what is fixed; ends where `order` does. */
+  readonly walk: ListOrder;
+  readonly order: ListOrder;
+  /** What is looked at row by row. */
+  readonly filters: readonly RawBuilder<boolean>[];
+}
+
+const NOTHING = sql<boolean>`1 = 0`;
+
 export async function searchDevices(
   store: RegistryStore,
   clock: Clock,
-  query: DeviceQuery,
-  after: Key,
+  query: DeviceFilter & { readonly limit: number },
+  order: ListOrder,
+  after: Position | undefined,
 ): Promise<DeviceRows> {
   const deadlineMs = clock.monotonicMs() + LIMITS.searchMsMax;
+  const scan = scanOf(query, order);
   const rows: DevicesTable[] = [];
-  const isSearch = query.q !== undefined && query.q !== "";
   for (let from = after;;) {
-    const wanted = query.limit - rows.length + 1;
-    const slice = await readSlice(store, query, from, wanted);
-    rows.push(...slice);
-    if (rows.length > query.limit) {
-      const items = rows.slice(0, query.limit);
-      const last = items.at(-1)!;
-      return { rows: items, nextCursor: encodeCursor([last.product, last.device]) };
-    }
-    const end = isSearch ? await sliceEnd(store, query, from) : undefined;
-    if (end === undefined) return { rows, nextCursor: null };
-    if (clock.monotonicMs() >= deadlineMs) return { rows, nextCursor: encodeCursor(end) };
+    const end = scan.filters.length === 0 ? undefined : await sliceEnd(store, scan, from);
+    rows.push(...await readSlice(store, scan, from, end, query.limit - rows.length + 1));
+    if (rows.length > query.limit || end === undefined) return cutPage(order, rows, query.limit);
+    if (clock.monotonicMs() >= deadlineMs) return { rows, nextCursor: cursorAfter(order, end) };
     from = end;
-    await new Promise<void>((resolve) => clock.soon(resolve));
+    await letOthersRun(clock);
   }
+}
+
+/** How many devices pass; null: more than `rowsMax` would have to be looked at. */
+export async function countDevices(
+  store: RegistryStore,
+  clock: Clock,
+  filter: DeviceFilter,
+  rowsMax: number = LIMITS.countRowsMax,
+): Promise<number | null> {
+  const scan = scanOf(filter, DEFAULT_ORDER);
+  // All rows are counted by pages of an index, a hundred times as fast as one by one.
+  if (scan.fixed.length + scan.filters.length === 0) return await countSlice(store, scan);
+  let count = 0;
+  let from: Position | undefined;
+  for (let looked = 0; looked <= rowsMax; looked += LIMITS.searchSliceRows) {
+    const end = await sliceEnd(store, scan, from);
+    const isWhole = end !== undefined && scan.filters.length === 0;
+    count += isWhole ? LIMITS.searchSliceRows : await countSlice(store, scan, from, end);
+    if (end === undefined) return count;
+    from = end;
+    await letOthersRun(clock);
+  }
+  return null;
+}
+
+/** Those of the keys `{product}/{device}` that are there and pass. */
+export async function findDevices(
+  store: RegistryStore,
+  keys: readonly string[],
+  filter: DeviceFilter,
+): Promise<DevicesTable[]> {
+  const found: DevicesTable[] = [];
+  const products = Map.groupBy(keys, (key) => key.slice(0, key.indexOf("/")));
+  for (const [product, ofProduct] of products) {
+    if (filter.product !== undefined && filter.product !== product) continue;
+    const { fixed, filters } = scanOf({ q: filter.q ?? "", product }, DEFAULT_ORDER);
+    const names = sql.join(ofProduct.map((key) => key.slice(product.length + 1)));
+    const conditions = [...fixed, sql<boolean>`device in (${names})`, ...filters];
+    if (filter.tag !== undefined) conditions.push(hasTag(filter.tag));
+    const { rows } = await sql<DevicesTable>`select * from devices ${where(conditions)}`
+      .execute(store.db);
+    found.push(...rows);
+  }
+  return found;
+}
+
+function scanOf({ product, tag, q }: DeviceFilter, order: ListOrder): Scan {
+  const isSearch = q !== undefined && q !== "";
+  const isByKey = order.columns === DEVICE_ORDERS[""];
+  const canFix = isByKey || order.columns === DEVICE_ORDERS.device;
+  // Tags are in order of product and device, and know no names.
+  const isOfTag = tag !== undefined && !isSearch && canFix && (isByKey || product !== undefined);
+  const fixed: RawBuilder<boolean>[] = isOfTag ? [sql`tag = ${tag}`] : [];
+  const filters: RawBuilder<boolean>[] = [];
+  const isFixed = product !== undefined && canFix;
+  if (isFixed) fixed.push(sql`product = ${product}`);
+  // The sign keeps SQLite from taking the index of the product, and sorting all of it.
+  else if (product !== undefined) filters.push(sql`+product = ${product}`);
+  if (isSearch) filters.push(sql`(${contains("device", q)} or ${contains("name", q)})`);
+  if (tag !== undefined && !isOfTag) filters.push(hasTag(tag));
+  return {
+    table: isOfTag ? "device_tags" : "devices",
+    fixed,
+    product: isFixed ? product : undefined,
+    walk: isFixed ? { ...order, columns: [DEVICE] } : order,
+    order,
+    filters,
+  };
+}
+
+function hasTag(tag: string): RawBuilder<boolean> {
+  return sql`exists (select 1 from device_tags where device_tags.tag = ${tag}
+    and device_tags.product = devices.product and device_tags.device = devices.device)`;
+}
+
+/** After `from`, up to `end`. */
+function range(
+  scan: Scan,
+  from: Position | undefined,
+  end?: Position,
+): RawBuilder<boolean>[] {
+  const conditions = [...scan.fixed];
+  if (from !== undefined) conditions.push(...startOf(scan, from));
+  if (end !== undefined) conditions.push(isUpTo(scan.walk, end));
+  return conditions;
+}
+
+function startOf({ product, walk, order }: Scan, from: Position): RawBuilder<boolean>[] {
+  if (product === undefined || from.product === product) return [isAfter(walk, from)];
+  if (order.columns !== DEVICE_ORDERS[""]) return [isAfter(walk, from)];
+  // A cursor of another product: this one is still to come whole, or past.
+  return (from.product! < product) !== order.isDescending ? [] : [NOTHING];
+}
+
+/** The last row of a full slice; undefined if the slice is the last one. */
+async function sliceEnd(
+  store: RegistryStore,
+  scan: Scan,
+  from: Position | undefined,
+): Promise<Position | undefined> {
+  const { rows } = await sql<Position>`
+    select ${columnsOf(scan.order)} from ${sql.table(scan.table)} ${where(range(scan, from))}
+    order by ${ordering(scan.walk)} limit 1 offset ${LIMITS.searchSliceRows - 1}`
+    .execute(store.db);
+  return rows[0];
 }
 
 async function readSlice(
   store: RegistryStore,
-  query: DeviceQuery,
-  after: Key,
+  scan: Scan,
+  from: Position | undefined,
+  end: Position | undefined,
   limit: number,
 ): Promise<DevicesTable[]> {
-  const { q } = query;
-  const keyed = filtered(store, query, after).selectAll("devices")
-    .orderBy("devices.product").orderBy("devices.device");
-  if (q === undefined || q === "") return await keyed.limit(limit).execute();
-  return await store.db.selectFrom(keyed.limit(LIMITS.searchSliceRows).as("slice")).selectAll()
-    .where((where) => where.or([contains("device", q), contains("name", q)]))
-    .orderBy("product").orderBy("device").limit(limit).execute();
+  // Keys first: an index has them, and what is filtered by, without the rows themselves. A cross join
+  // is one that SQLite does not turn round.
+  const { rows } = await sql<DevicesTable>`
+    select devices.* from (
+      select product, device from ${sql.table(scan.table)}
+      ${where([...range(scan, from, end), ...scan.filters])}
+      order by ${ordering(scan.walk)} limit ${limit}
+    ) as page
+    cross join devices on devices.product = page.product and devices.device = page.device
+    order by ${ordering(scan.order, "devices")}`.execute(store.db);
+  return rows;
 }
 
-/** Key of the last row of a full slice; undefined if the slice was the last one. */
-async function sliceEnd(
+async function countSlice(
   store: RegistryStore,
-  query: DeviceQuery,
-  after: Key,
-): Promise<Key | undefined> {
-  const row = await filtered(store, query, after).select(["devices.product", "devices.device"])
-    .orderBy("devices.product").orderBy("devices.device")
-    .limit(1).offset(LIMITS.searchSliceRows - 1).executeTakeFirst();
-  return row === undefined ? undefined : [row.product, row.device];
+  scan: Scan,
+  from?: Position,
+  end?: Position,
+): Promise<number> {
+  const { rows } = await sql<{ readonly count: number }>`
+    select count(*) as count from ${sql.table(scan.table)}
+    ${where([...range(scan, from, end), ...scan.filters])}`.execute(store.db);
+  return Number(rows[0]!.count);
 }
 
-function filtered(store: RegistryStore, query: DeviceQuery, [product, device]: Key) {
-  let select = store.db.selectFrom("devices");
-  if (query.product === undefined) {
-    select = select.where(
-      sql<boolean>`(devices.product, devices.device) > (${product}, ${device})`,
-    );
-  } else {
-    // A cursor of another product starts this one anew, or is past its end.
-    const from = product < query.product ? "" : product > query.product ? undefined : device;
-    select = from === undefined
-      ? select.where(sql<boolean>`1 = 0`)
-      : select.where("devices.product", "=", query.product).where("devices.device", ">", from);
-  }
-  if (query.tag === undefined) return select;
-  const { tag } = query;
-  return select.where(({ exists, selectFrom }) =>
-    exists(
-      selectFrom("device_tags").select("device_tags.tag").where("device_tags.tag", "=", tag)
-        .whereRef("device_tags.product", "=", "devices.product")
-        .whereRef("device_tags.device", "=", "devices.device"),
-    )
-  );
+function where(conditions: readonly RawBuilder<boolean>[]): RawBuilder<unknown> {
+  return conditions.length === 0 ? sql`` : sql`where ${sql.join(conditions, sql` and `)}`;
+}
+
+function letOthersRun(clock: Clock): Promise<void> {
+  return new Promise((resolve) => clock.soon(resolve));
 }

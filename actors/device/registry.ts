@@ -4,13 +4,19 @@ import { UnavailableError } from "../../runtime/errors.ts";
 import type { Random } from "../../runtime/random.ts";
 import type { Transaction } from "../../runtime/store/relational_store.ts";
 import { BAD_CURSOR, versionRefusal } from "../registry/conditions.ts";
-import { decodeCursor } from "../registry/cursor.ts";
+import { orderOf, positionIn, type Sort } from "../registry/list_order.ts";
 import { accepted, invalid, type Outcome, type Page, refused } from "../registry/outcome.ts";
 import type { RegistryStore } from "../registry/registry_store.ts";
 import type { DevicesTable, RegistryTables } from "../registry/tables.ts";
 import { type ChangeKind, type ChangesFollower, recordChange } from "./changes.ts";
 import { isRemovalPending } from "./device_removals.ts";
-import { searchDevices } from "./device_search.ts";
+import {
+  countDevices,
+  DEVICE_ORDERS,
+  type DeviceFilter,
+  findDevices,
+  searchDevices,
+} from "./device_search.ts";
 import {
   type Device,
   deviceIssues,
@@ -27,11 +33,9 @@ import { createSecret, hashSecret } from "./secret.ts";
 
 export type { Device, DevicePatch, DeviceWithSecret, NewDevice };
 
-export interface DeviceQuery {
-  readonly product?: string;
-  /** Part of device or name; ASCII letters in either case. */
-  readonly q?: string;
-  readonly tag?: string;
+export interface DeviceQuery extends DeviceFilter {
+  /** Default: by product and device. */
+  readonly sort?: Sort<"device" | "name" | "createdAt">;
   /** 1 to 500. */
   readonly limit: number;
   readonly cursor?: string;
@@ -93,12 +97,23 @@ export class DeviceRegistry {
     return row === undefined ? undefined : deviceOf(row);
   }
 
-  /** By product and device. A page may be short, even empty, while `nextCursor` is not null. */
+  /** A page may be short, even empty, while `nextCursor` is not null. Refuses a foreign cursor. */
   async list(query: DeviceQuery): Promise<Outcome<Page<Device>>> {
-    const after = query.cursor === undefined ? ["", ""] : decodeCursor(query.cursor, 2);
-    if (after === undefined) return invalid([BAD_CURSOR]);
-    const page = await searchDevices(this.#store, this.#clock, query, [after[0]!, after[1]!]);
+    const order = orderOf(query.sort, DEVICE_ORDERS);
+    const after = query.cursor === undefined ? undefined : positionIn(order, query.cursor);
+    if (after === undefined && query.cursor !== undefined) return invalid([BAD_CURSOR]);
+    const page = await searchDevices(this.#store, this.#clock, query, order, after);
     return accepted({ items: page.rows.map(deviceOf), nextCursor: page.nextCursor });
+  }
+
+  /** Those of the keys `{product}/{device}`, at most 500, that are there and pass. */
+  async find(keys: readonly string[], filter: DeviceFilter): Promise<Device[]> {
+    return (await findDevices(this.#store, keys, filter)).map(deviceOf);
+  }
+
+  /** How many devices pass; null: too many to look at (`countRowsMax`). */
+  async count(filter: DeviceFilter): Promise<number | null> {
+    return await countDevices(this.#store, this.#clock, filter);
   }
 
   /** Refuses with `invalid`, `not_found` or `stale`. */

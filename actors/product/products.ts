@@ -5,7 +5,14 @@ import { LIMITS } from "../../runtime/limits.ts";
 import type { Transaction } from "../../runtime/store/relational_store.ts";
 import { type ChangesFollower, recordChange } from "../device/changes.ts";
 import { BAD_CURSOR, contains, versionRefusal } from "../registry/conditions.ts";
-import { decodeCursor, encodeCursor } from "../registry/cursor.ts";
+import {
+  cutPage,
+  isAfter,
+  ordering,
+  orderOf,
+  positionIn,
+  type Sort,
+} from "../registry/list_order.ts";
 import { nameIssues, titleIssues } from "../registry/names.ts";
 import { accepted, invalid, type Outcome, type Page, refused } from "../registry/outcome.ts";
 import { DEFAULT_PROJECT, type RegistryStore } from "../registry/registry_store.ts";
@@ -43,15 +50,29 @@ export interface NewProduct {
 /** Absent fields stay; `model: null` removes it. */
 export type ProductPatch = Partial<Omit<NewProduct, "key">>;
 
-export interface ProductQuery {
+export interface ProductFilter {
+  /** Default: `default`. */
+  readonly project?: string;
   /** Part of key or name; ASCII letters in either case. */
   readonly q?: string;
+}
+
+export interface ProductQuery extends ProductFilter {
+  /** Default: by key. */
+  readonly sort?: Sort<"key" | "name" | "createdAt">;
   /** 1 to 500. */
   readonly limit: number;
   readonly cursor?: string;
 }
 
 const LATE_DAYS_MAX = 3_650;
+const KEY = { column: "key" };
+const ORDERS = {
+  "": [KEY],
+  key: [KEY],
+  name: [{ column: "name" }, KEY],
+  createdAt: [{ column: "created_at", isNumber: true }, KEY],
+} as const;
 
 export class Products {
   readonly #store: RegistryStore;
@@ -108,20 +129,23 @@ export class Products {
     return row === undefined ? undefined : productOf(row);
   }
 
-  /** By key. Refuses a cursor that is none. */
+  /** Refuses a cursor that is none of this order. */
   async list(query: ProductQuery): Promise<Outcome<Page<Product>>> {
-    const after = query.cursor === undefined ? [""] : decodeCursor(query.cursor, 1);
-    if (after === undefined) return invalid([BAD_CURSOR]);
-    let select = this.#store.db.selectFrom("products").selectAll()
-      .where("key", ">", after[0]!).orderBy("key").limit(query.limit + 1);
-    if (query.q !== undefined && query.q !== "") {
-      const { q } = query;
-      select = select.where((where) => where.or([contains("key", q), contains("name", q)]));
-    }
-    const rows = await select.execute();
-    const items = rows.slice(0, query.limit).map(productOf);
-    const nextCursor = rows.length > query.limit ? encodeCursor([items.at(-1)!.key]) : null;
-    return accepted({ items, nextCursor });
+    const order = orderOf(query.sort, ORDERS);
+    const after = query.cursor === undefined ? undefined : positionIn(order, query.cursor);
+    if (after === undefined && query.cursor !== undefined) return invalid([BAD_CURSOR]);
+    let select = this.#filtered(query).selectAll().orderBy(ordering(order)).limit(query.limit + 1);
+    if (after !== undefined) select = select.where(isAfter(order, after));
+    const { rows, nextCursor } = cutPage(order, await select.execute(), query.limit);
+    return accepted({ items: rows.map(productOf), nextCursor });
+  }
+
+  /** How many pass; null: more than `countRowsMax`. */
+  async count(filter: ProductFilter): Promise<number | null> {
+    const counted = this.#filtered(filter).select("key").limit(LIMITS.countRowsMax + 1);
+    const { count } = await this.#store.db.selectFrom(counted.as("counted"))
+      .select((select) => select.fn.countAll<number>().as("count")).executeTakeFirstOrThrow();
+    return Number(count) > LIMITS.countRowsMax ? null : Number(count);
   }
 
   /**
@@ -170,6 +194,12 @@ export class Products {
     });
     this.#changes.catchUp();
     return outcome;
+  }
+
+  #filtered({ project = DEFAULT_PROJECT, q = "" }: ProductFilter) {
+    const select = this.#store.db.selectFrom("products").where("project", "=", project);
+    if (q === "") return select;
+    return select.where((where) => where.or([contains("key", q), contains("name", q)]));
   }
 }
 

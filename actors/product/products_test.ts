@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { Outcome } from "../registry/outcome.ts";
+import type { ProductQuery } from "./products.ts";
 import { openTestRegistry, TEST_NOW_MS } from "../../test/support/test_registry.ts";
 
 function valueOf<T>(outcome: Outcome<T>): T {
@@ -99,4 +100,39 @@ Deno.test("products are listed by pages that stay valid while products come and 
   assert.deepEqual(await found("0% OFF_"), ["a"]);
   assert.deepEqual(await found("%"), ["a"]);
   assert.deepEqual(await found("' or 1=1 --"), []);
+});
+
+Deno.test("products are sorted, counted, and those of another project are not there", async () => {
+  await using registry = await openTestRegistry();
+  const { products, clock, store } = registry;
+  for (const [key, name] of [["b", "Two"], ["c", "One"], ["a", "Two"]] as const) {
+    await clock.advance(1);
+    valueOf(await products.create({ key, name }));
+  }
+  await store.db.updateTable("products").set({ project: "other" }).where("key", "=", "c").execute();
+  valueOf(await products.create({ key: "d", name: "one" }));
+  const sorted = async (sort: ProductQuery["sort"], project = "default") => {
+    const keys: string[] = [];
+    let cursor: string | null | undefined;
+    do {
+      const asked = { limit: 1, project, ...(sort && { sort }), ...(cursor && { cursor }) };
+      const page = valueOf(await products.list(asked));
+      keys.push(...page.items.map(({ key }) => key));
+      cursor = page.nextCursor;
+    } while (cursor !== null);
+    return keys.join("");
+  };
+  assert.equal(await sorted(undefined), "abd");
+  assert.equal(await sorted("key"), "abd");
+  assert.equal(await sorted("-key"), "dba");
+  assert.equal(await sorted("name"), "abd", "Two, Two, one");
+  assert.equal(await sorted("-name"), "dba");
+  assert.equal(await sorted("createdAt"), "bad");
+  assert.equal(await sorted("-createdAt"), "dab");
+  assert.equal(await sorted("-createdAt", "other"), "c");
+  assert.deepEqual(
+    [await products.count({}), await products.count({ q: "TWO" })],
+    [3, 2],
+  );
+  assert.equal(await products.count({ project: "other", q: "two" }), 0);
 });

@@ -5,6 +5,7 @@ import type { Migration } from "../../runtime/store/migrations.ts";
 export const REGISTRY_MIGRATIONS: readonly Migration[] = [
   { id: 1, name: "create registry", up: createRegistry },
   { id: 2, name: "create access", up: createAccess },
+  { id: 3, name: "index orders of lists", up: indexOrders },
 ];
 
 async function createRegistry(db: Kysely<unknown>): Promise<void> {
@@ -91,4 +92,20 @@ async function createAccess(db: Kysely<unknown>): Promise<void> {
     .addColumn("expires_at", "bigint")
     .addColumn("last_used_at", "bigint")
     .execute();
+}
+
+/** Orders of lists. Those of devices hold their names too, so that a search reads no rows. */
+async function indexOrders(db: Kysely<unknown>): Promise<void> {
+  const indexes = {
+    devices_by_key: ["devices", "product", "device", "name"],
+    devices_by_device: ["devices", "device", "product", "name"],
+    devices_by_name: ["devices", "name", "product", "device"],
+    devices_by_created: ["devices", "created_at", "product", "device"],
+    products_by_key: ["products", "project", "key"],
+    products_by_name: ["products", "project", "name", "key"],
+    products_by_created: ["products", "project", "created_at", "key"],
+  };
+  for (const [name, [table, ...columns]] of Object.entries(indexes)) {
+    await db.schema.createIndex(name).ifNotExists().on(table!).columns(columns).execute();
+  }
 }

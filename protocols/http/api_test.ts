@@ -230,6 +230,17 @@ Deno.test("lists go page by page to their end, filtered, and refuse forged curso
   assert.equal(await all("&tag=even"), "p-0,p-2,p-4,p-6");
   assert.equal(await all("&q=P-3"), "p-3");
   assert.equal(await all("&product=none"), "");
+  assert.equal(await all("&sort=-device"), "p-6,p-5,p-4,p-3,p-2,p-1,p-0");
+  assert.equal(await all("&sort=-createdAt&tag=even"), "p-6,p-4,p-2,p-0");
+  harness.ingress.handle("device/pump/p-5", { type: "event", event: "e", data: null });
+  await harness.clock.advance(1);
+  harness.ingress.handle("device/pump/p-3", { type: "event", event: "e", data: null });
+  assert.equal(await all("&sort=lastSeenAt"), "p-5,p-3,p-0,p-1,p-2,p-4,p-6");
+  assert.equal(await all("&sort=-lastSeenAt&tag=even"), "p-0,p-2,p-4,p-6");
+  const { body } = await call("GET", "/api/v1/devices?sort=-lastSeenAt&limit=1&count=true");
+  assert.deepEqual([body.items[0].lastSeenAt, body.count], [START_MS + 1, 7]);
+  assert.equal((await call("GET", "/api/v1/devices?tag=even&count=true&limit=1")).body.count, 4);
+  assert.ok(!("count" in (await call("GET", "/api/v1/devices?count=false")).body));
   const lists = ["/api/v1/devices", "/api/v1/products", "/api/v1/cluster/dead-letters"];
   for (const list of lists) {
     for (const cursor of ["x", "!!!", "AAAA", "WyJhIl0=", "%00", "ZGVhZDotMQ", "9".repeat(1_000)]) {
@@ -376,6 +387,13 @@ Deno.test("the cluster shows its ledger, tree and dead letters, and ends a child
   const rest = (await call("GET", `${list}?limit=3&cursor=${page.nextCursor}`)).body;
   assert.deepEqual(rest.items.map((item: { id: string }) => item.id), ["2", "1"]);
   assert.equal(rest.nextCursor, null);
+  const oldest = (await call("GET", `${list}?sort=parkedAt&limit=2&count=true`)).body;
+  assert.deepEqual(oldest.items.map((item: { id: string }) => item.id), ["1", "2"]);
+  assert.equal(oldest.count, 5);
+  const newer = (await call("GET", `${list}?sort=parkedAt&cursor=${oldest.nextCursor}`)).body;
+  assert.deepEqual(newer.items.map((item: { id: string }) => item.id), ["3", "4", "5"]);
+  const ofOne = (await call("GET", `${list}?to=device/pump/p-0&count=true`)).body;
+  assert.equal(ofOne.count, 2);
   const own = (await call("GET", `${list}?to=device/pump/p-0`)).body;
   assert.deepEqual(own.items.map((item: { id: string }) => item.id), ["4", "2"]);
   assert.deepEqual((await call("POST", `${list}/replay`, { ids: ["5", "9"] })).body, {

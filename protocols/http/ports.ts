@@ -22,6 +22,7 @@ import type { RegistryDirectory } from "../../actors/device/device_directory.ts"
 import type { DeviceDirectory } from "../../actors/device/directory.ts";
 import type { DeviceState, PresenceRow } from "../../actors/device/messages.ts";
 import type { DeviceRegistry } from "../../actors/device/registry.ts";
+import type { SeenDevice, SeenQuery } from "../../actors/device/views.ts";
 import type { Products } from "../../actors/product/products.ts";
 import type { TelemetryStore } from "../../actors/telemetry/store.ts";
 import type { BucketRate } from "./token_buckets.ts";
@@ -37,6 +38,8 @@ export interface ClusterPorts {
   /** Ends a child abnormally. False: there is none that runs. Path without the root. */
   killChild(path: ChildPath): boolean | Promise<boolean>;
   deadLetters(query: DeadLetterQuery): Promise<readonly StoredDeadLetter[]>;
+  /** How many there are, of one actor or of all; null: too many to count. */
+  countDeadLetters(address?: string): Promise<number | null>;
   /** How many became pending again; unknown ids are skipped. */
   replayDeadLetters(ids: readonly number[]): Promise<number>;
   /** How many became processed; unknown ids are skipped. */
@@ -59,18 +62,20 @@ export interface HttpPorts {
   readonly logger: Logger;
   readonly directory: DeviceDirectory & Pick<RegistryDirectory, "validateDesired">;
   readonly ingress: Ingress;
-  readonly products: Pick<Products, "create" | "get" | "list" | "update" | "delete">;
+  readonly products: Pick<Products, "create" | "get" | "list" | "count" | "update" | "delete">;
   readonly devices: Pick<
     DeviceRegistry,
-    "create" | "get" | "list" | "update" | "delete" | "rotateSecret"
+    "create" | "get" | "find" | "list" | "count" | "update" | "delete" | "rotateSecret"
   >;
   readonly sessions: Pick<Sessions, "login" | "find" | "logout">;
-  readonly keys: Pick<ApiKeys, "create" | "list" | "delete" | "find">;
+  readonly keys: Pick<ApiKeys, "create" | "list" | "count" | "delete" | "find">;
   readonly telemetry: Pick<TelemetryStore, "range" | "buckets" | "thin">;
   /** Committed state of a device's actor; undefined if it never had a message. */
   peekState(address: string): Promise<DeviceState | undefined>;
   /** Rows of view `presence` by `{product}/{device}`; devices without a row are absent. */
   presence(devices: readonly string[]): Promise<ReadonlyMap<string, PresenceRow>>;
+  /** Devices with such a row, by when they were last heard of. */
+  bySeen(query: SeenQuery): Promise<readonly SeenDevice[]>;
   readonly cluster: ClusterPorts;
   readonly health: HealthPorts;
   /** Counts messages of devices that were refused for good, by reason. */

@@ -19,6 +19,15 @@ export function answer(status: number, value: unknown, options: AnswerOptions = 
   return new Response(JSON.stringify(value), { status, headers });
 }
 
+/** @param count Null: too many to count; undefined: not asked for. */
+export function answerPage(
+  items: readonly unknown[],
+  nextCursor: string | null,
+  count?: number | null,
+): Response {
+  return answer(200, { items, nextCursor, count });
+}
+
 export function noContent(): Response {
   return new Response(null, { status: 204, headers: { "cache-control": "no-store" } });
 }

@@ -70,9 +70,41 @@ export const NEXT_CURSOR = z.string().nullable().openapi({
   example: null,
 });
 
-/** `{"items": [...], "nextCursor"}` */
+/** `{"items": [...], "nextCursor", "count"?}` */
 export function pageOf<T extends z.ZodType>(item: T) {
-  return z.object({ items: z.array(item), nextCursor: NEXT_CURSOR });
+  return z.object({ items: z.array(item), nextCursor: NEXT_CURSOR, count: COUNTED });
+}
+
+const COUNTED = z.int().nullable().optional().openapi({
+  description: "With `count=true`: items of all pages together; null: too many to count.",
+  example: 1,
+});
+
+/** What every list takes. */
+export const LIST_QUERY = {
+  limit: LIMIT.optional(),
+  cursor: CURSOR.optional(),
+  count: z.enum(["true", "false"], { error: "Cannot accept this: true or false" })
+    .transform((text) => text === "true")
+    .openapi({
+      type: "boolean",
+      description: "Adds `count` to the answer. It costs a look at each match: ask once, not on " +
+        "every page.",
+      example: true,
+    }).optional(),
+};
+
+/** Fields that a list can be sorted by. @param description What is special about them. */
+export function sortBy<const Field extends string>(fields: readonly Field[], description: string) {
+  const list = fields.join(", ");
+  const error = `Cannot sort by this: one of ${list}, or with - before it for descending`;
+  const ways = fields.flatMap((field) => [field, `-${field}`] as const);
+  return z.enum(ways, { error }).openapi({
+    description:
+      `One of ${list}; with - before it, descending. ${description} A cursor goes on in ` +
+      "its own order only.",
+    example: ways.at(-1)!,
+  });
 }
 
 /** Comma-separated names in a query parameter, each once. */

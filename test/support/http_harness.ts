@@ -10,6 +10,7 @@ import { deviceBehaviour } from "../../actors/device/device_behaviour.ts";
 import { createDeviceDirectory } from "../../actors/device/device_directory.ts";
 import type { DeviceMessage, DeviceState, PresenceRow } from "../../actors/device/messages.ts";
 import { DeviceRegistry } from "../../actors/device/registry.ts";
+import { createMemoryViews, PRESENCE } from "../../actors/device/views.ts";
 import { Products } from "../../actors/product/products.ts";
 import { openRegistryStore } from "../../actors/registry/registry_store.ts";
 import { MemoryTelemetryStore } from "../../actors/telemetry/memory_store.ts";
@@ -149,6 +150,14 @@ export class HttpHarness implements AsyncDisposable {
             return row === undefined ? [] : [[name, row] as const];
           })),
         ),
+      bySeen: async (query) => {
+        const views = createMemoryViews();
+        const writes = [...this.ingress.presence].map(([key, row]) => {
+          return { view: PRESENCE, key, row: { ...row }, version: 1, at: row.atMs };
+        });
+        await views.write({ writes, cursor: 1 });
+        return await views.bySeen(query);
+      },
       cluster: this.#cluster(),
       health: { notReady: () => this.notReady, metrics: () => "roost_accepted_total 1\n" },
       suspended: this.suspended,
@@ -187,11 +196,16 @@ export class HttpHarness implements AsyncDisposable {
         this.killed.push(path.join("/"));
         return path[0] === "gateways";
       },
-      deadLetters: ({ address, beforeId = Infinity, limit }) =>
-        Promise.resolve(
-          this.letters.filter(({ id, to }) => id < beforeId && (address ?? to) === to)
-            .sort((one, other) => other.id - one.id).slice(0, limit),
-        ),
+      deadLetters: ({ address, beforeId = Infinity, afterId, limit }) => {
+        const sign = afterId === undefined ? -1 : 1;
+        return Promise.resolve(
+          this.letters.filter(({ to }) => (address ?? to) === to)
+            .filter(({ id }) => id > (afterId ?? 0) && id < beforeId)
+            .sort((one, other) => sign * (one.id - other.id)).slice(0, limit),
+        );
+      },
+      countDeadLetters: (address) =>
+        Promise.resolve(this.letters.filter(({ to }) => (address ?? to) === to).length),
       replayDeadLetters: take,
       discardDeadLetters: take,
       peekPending: (partition, from, limit) => {

@@ -1,12 +1,13 @@
 /** Records that could not be handled: seen, handed in again, or given up. */
 import { z } from "@hono/zod-openapi";
+import { LIMITS } from "../../../runtime/limits.ts";
 import type { StoredDeadLetter } from "../../../runtime/log/partition_log.ts";
 import { decodeCursor, encodeCursor } from "../cursor.ts";
 import type { HttpPorts } from "../ports.ts";
 import { definedOf } from "../request_input.ts";
-import { answer } from "../responses.ts";
+import { answer, answerPage } from "../responses.ts";
 import { createRoute, type Route } from "../route.ts";
-import { CURSOR, LIMIT, pageOf, time } from "../schemas.ts";
+import { LIST_QUERY, pageOf, sortBy, time } from "../schemas.ts";
 
 const BODY_CHARACTERS_MAX = 4_096;
 const ID = z.string().regex(/^\d{1,15}$/, "Cannot accept this: the id of a dead letter");
@@ -66,10 +67,12 @@ function listLetters({ cluster }: HttpPorts): Route {
     path: PATH,
     tag: "cluster",
     summary: "Lists dead letters",
-    description: "Newest first.",
+    description: "Newest first, or as `sort` says. A count stops at " +
+      `${LIMITS.deadLettersCountedMax}: beyond it \`count\` is null.`,
     query: z.strictObject({
-      limit: LIMIT.optional(),
-      cursor: CURSOR.optional(),
+      ...LIST_QUERY,
+      sort: sortBy(["parkedAt"], "In the order they were parked in, which is that of their ids.")
+        .optional(),
       to: z.string().min(1).max(255).optional().openapi({
         description: "Only of this actor.",
         example: "device/pump/p-1",
@@ -83,13 +86,18 @@ function listLetters({ cluster }: HttpPorts): Route {
       },
     },
     async handle({ query }) {
-      const limit = query.limit ?? 50;
-      const beforeId = query.cursor === undefined ? undefined : decodeCursor("dead", query.cursor);
-      const asked = definedOf({ limit, beforeId, address: query.to });
-      const letters = await cluster.deadLetters(asked);
-      const last = letters.length === limit ? letters.at(-1) : undefined;
-      const nextCursor = last === undefined ? null : encodeCursor("dead", last.id);
-      return answer(200, { items: letters.map(viewOf), nextCursor });
+      const { limit = 50, cursor, to } = query;
+      const isOldestFirst = query.sort === "parkedAt";
+      const kind = isOldestFirst ? "parked" : "dead";
+      const id = cursor === undefined ? undefined : decodeCursor(kind, cursor);
+      const place = isOldestFirst ? { afterId: id ?? 0 } : { beforeId: id };
+      const letters = await cluster.deadLetters(
+        definedOf({ limit: limit + 1, ...place, address: to }),
+      );
+      const items = letters.slice(0, limit);
+      const nextCursor = letters.length > limit ? encodeCursor(kind, items.at(-1)!.id) : null;
+      const count = query.count ? await cluster.countDeadLetters(to) : undefined;
+      return answerPage(items.map(viewOf), nextCursor, count);
     },
   });
 }

@@ -1,13 +1,14 @@
 /** Devices of the registry: made, found, changed, removed; their secrets. */
 import { z } from "@hono/zod-openapi";
 import { LIMITS } from "../../../runtime/limits.ts";
+import { listBySeen } from "../../../actors/device/device_by_seen.ts";
 import type { DevicePatch } from "../../../actors/device/registry.ts";
 import { valueOf } from "../outcome_answers.ts";
 import type { HttpPorts } from "../ports.ts";
 import { definedOf } from "../request_input.ts";
-import { answer, assertMatches, noContent, versionTag } from "../responses.ts";
+import { answer, answerPage, assertMatches, noContent, versionTag } from "../responses.ts";
 import { createRoute, type Route } from "../route.ts";
-import { CURSOR, DEVICE_PARAMS, LIMIT, NAME, name, pageOf, time, title } from "../schemas.ts";
+import { DEVICE_PARAMS, LIST_QUERY, NAME, name, pageOf, sortBy, time, title } from "../schemas.ts";
 import {
   type DeviceName,
   findDevice,
@@ -129,10 +130,18 @@ function listDevices(ports: HttpPorts): Route {
     path: "/api/v1/devices",
     tag: "devices",
     summary: "Lists devices",
-    description: "By product and name. A page may be short while `nextCursor` is not null.",
+    description:
+      "By product and device, or as `sort` says. A page may be short, even empty, while " +
+      "`nextCursor` is not null. A count looks at " +
+      `no more than ${LIMITS.countRowsMax} devices one by one, beyond it \`count\` is null; all ` +
+      "devices without a filter are always counted.",
     query: z.strictObject({
-      limit: LIMIT.optional(),
-      cursor: CURSOR.optional(),
+      ...LIST_QUERY,
+      sort: sortBy(
+        ["device", "name", "createdAt", "lastSeenAt"],
+        "Texts in order of their UTF-8 bytes. By `lastSeenAt`, devices that were never heard of come " +
+          "last, and one that is heard of between two pages moves: it may be missed or come twice.",
+      ).optional(),
       q: title("Part of the device's name or title, in either case.", "pump").optional(),
       product: NAME.openapi({ description: "Only of this product.", example: "pump" }).optional(),
       tag: TAG.openapi({ description: "Only with this tag.", example: "hall-1" }).optional(),
@@ -145,11 +154,19 @@ function listDevices(ports: HttpPorts): Route {
       },
     },
     async handle({ query, caller }) {
-      if (!isOfProject(caller)) return answer(200, { items: [], nextCursor: null });
-      const asked = { ...definedOf(query), limit: query.limit ?? 50 };
-      const page = valueOf(await ports.devices.list(asked), "query.");
-      const items = await viewDevices(ports, page.items);
-      return answer(200, { items, nextCursor: page.nextCursor });
+      if (!isOfProject(caller)) return answerPage([], null, query.count ? 0 : undefined);
+      const { count: isCounted, sort, ...filter } = definedOf({
+        ...query,
+        limit: query.limit ?? 50,
+      });
+      const page = valueOf(
+        sort === "lastSeenAt" || sort === "-lastSeenAt"
+          ? await listBySeen({ devices: ports.devices, views: ports }, { ...filter, sort })
+          : await ports.devices.list(definedOf({ ...filter, sort })),
+        "query.",
+      );
+      const count = isCounted ? await ports.devices.count(filter) : undefined;
+      return answerPage(await viewDevices(ports, page.items), page.nextCursor, count);
     },
   });
 }

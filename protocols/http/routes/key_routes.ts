@@ -5,9 +5,9 @@ import { type Scope, SCOPES } from "../../../actors/access/principal.ts";
 import { valueOf } from "../outcome_answers.ts";
 import type { HttpPorts } from "../ports.ts";
 import { definedOf } from "../request_input.ts";
-import { answer, noContent } from "../responses.ts";
+import { answer, answerPage, noContent } from "../responses.ts";
 import { createRoute, type Route } from "../route.ts";
-import { CURSOR, LIMIT, pageOf, time, title } from "../schemas.ts";
+import { LIST_QUERY, pageOf, sortBy, time, title } from "../schemas.ts";
 
 const SCOPE_LIST = z.array(z.enum(SCOPES as unknown as [Scope, ...Scope[]]))
   .min(1).max(SCOPES.length).openapi({
@@ -72,7 +72,12 @@ export function keyRoutes({ keys }: HttpPorts): Route[] {
     path: PATH,
     tag: "access",
     summary: "Lists API keys",
-    query: z.strictObject({ limit: LIMIT.optional(), cursor: CURSOR.optional() }),
+    description: "By id, or as `sort` says.",
+    query: z.strictObject({
+      ...LIST_QUERY,
+      sort: sortBy(["name", "createdAt"], "Texts in order of their UTF-8 bytes.").optional(),
+      q: title("Part of the name, in either case.", "export").optional(),
+    }),
     responses: {
       200: {
         description: "A page of keys, without the keys themselves.",
@@ -81,8 +86,11 @@ export function keyRoutes({ keys }: HttpPorts): Route[] {
       },
     },
     async handle({ query, caller }) {
-      const asked = definedOf({ limit: query.limit ?? 50, cursor: query.cursor });
-      return answer(200, valueOf(await keys.list(caller!.project, asked), "query."));
+      const { count: isCounted, ...rest } = query;
+      const asked = definedOf({ ...rest, limit: query.limit ?? 50 });
+      const { items, nextCursor } = valueOf(await keys.list(caller!.project, asked), "query.");
+      const count = isCounted ? await keys.count(caller!.project, asked.q) : undefined;
+      return answerPage(items, nextCursor, count);
     },
   });
   const end = createRoute({

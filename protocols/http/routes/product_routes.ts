@@ -7,9 +7,9 @@ import { valueOf } from "../outcome_answers.ts";
 import type { Caller, HttpPorts } from "../ports.ts";
 import { ProblemError } from "../problem.ts";
 import { definedOf } from "../request_input.ts";
-import { answer, assertMatches, noContent, versionTag } from "../responses.ts";
+import { answer, answerPage, assertMatches, noContent, versionTag } from "../responses.ts";
 import { createRoute, type Route } from "../route.ts";
-import { CURSOR, LIMIT, name, pageOf, time, title } from "../schemas.ts";
+import { LIST_QUERY, name, pageOf, sortBy, time, title } from "../schemas.ts";
 import { MODEL, MODEL_EXAMPLE } from "./model_schema.ts";
 
 const MODE = z.enum(["open", "strict"]).openapi({
@@ -106,10 +106,10 @@ function listProducts(ports: HttpPorts): Route {
     path: LIST,
     tag: "products",
     summary: "Lists products",
-    description: "By key.",
+    description: "By key, or as `sort` says.",
     query: z.strictObject({
-      limit: LIMIT.optional(),
-      cursor: CURSOR.optional(),
+      ...LIST_QUERY,
+      sort: sortBy(["key", "name", "createdAt"], "Texts in order of their UTF-8 bytes.").optional(),
       q: title("Part of key or name, in either case.", "pu").optional(),
     }),
     responses: {
@@ -120,10 +120,11 @@ function listProducts(ports: HttpPorts): Route {
       },
     },
     async handle({ query, caller }) {
-      const asked = { ...definedOf(query), limit: query.limit ?? 50 };
-      const page = valueOf(await ports.products.list(asked), "query.");
-      const items = page.items.filter((product) => product.project === caller?.project);
-      return answer(200, { items, nextCursor: page.nextCursor });
+      const { count: isCounted, ...rest } = query;
+      const asked = definedOf({ ...rest, limit: query.limit ?? 50, project: caller!.project });
+      const { items, nextCursor } = valueOf(await ports.products.list(asked), "query.");
+      const count = isCounted ? await ports.products.count(asked) : undefined;
+      return answerPage(items, nextCursor, count);
     },
   });
 }

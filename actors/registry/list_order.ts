@@ -1,0 +1,93 @@
+/**
+ * Orders of lists, and the cursors that go on in them. An order is a list of columns, the last of them
+ * the key, so that it is total. A cursor names its order and the last row of its page: it stays valid
+ * while rows come and go. Only a row whose sorted column changes between two pages moves.
+ */
+import { type RawBuilder, sql } from "../../runtime/store/relational_store.ts";
+import { decodeCursor, encodeCursor } from "./cursor.ts";
+
+/** `name`, or `-name` for descending. */
+export type Sort<Field extends string> = Field | `-${Field}`;
+
+export interface OrderColumn {
+  readonly column: string;
+  /** Its values stand as whole numbers in the table, not as text. */
+  readonly isNumber?: boolean;
+}
+
+export interface ListOrder {
+  /** As it was asked for; empty: the order of the list itself. */
+  readonly sort: string;
+  readonly columns: readonly OrderColumn[];
+  readonly isDescending: boolean;
+}
+
+/** Values of a row, by column; at least those of the order. */
+export type Position = Readonly<Record<string, string | number>>;
+
+/** @param columns By field; the empty one is the order of the list itself, always ascending. */
+export function orderOf<Field extends string>(
+  sort: Sort<Field> | undefined,
+  columns: Readonly<Record<Field | "", readonly OrderColumn[]>>,
+): ListOrder {
+  const isDescending = sort?.startsWith("-") ?? false;
+  const field = (isDescending ? sort!.slice(1) : sort ?? "") as Field | "";
+  return { sort: sort ?? "", columns: columns[field], isDescending };
+}
+
+export function cursorAfter(order: ListOrder, row: object): string {
+  const position = row as Position;
+  return encodeCursor([order.sort, ...order.columns.map(({ column }) => String(position[column]))]);
+}
+
+/** @param rows One more than `limit`, if there is one more. */
+export function cutPage<Row extends object>(
+  order: ListOrder,
+  rows: readonly Row[],
+  limit: number,
+): { readonly rows: readonly Row[]; readonly nextCursor: string | null } {
+  if (rows.length <= limit) return { rows, nextCursor: null };
+  return { rows: rows.slice(0, limit), nextCursor: cursorAfter(order, rows[limit - 1]!) };
+}
+
+/** Undefined: the cursor is none of this order. */
+export function positionIn(order: ListOrder, cursor: string): Position | undefined {
+  const parts = decodeCursor(cursor, order.columns.length + 1);
+  if (parts === undefined || parts[0] !== order.sort) return undefined;
+  const position: Record<string, string | number> = {};
+  for (const [index, { column, isNumber }] of order.columns.entries()) {
+    const value = isNumber ? Number(parts[index + 1]) : parts[index + 1]!;
+    if (isNumber && !Number.isSafeInteger(value)) return undefined;
+    position[column] = value;
+  }
+  return position;
+}
+
+/** The row comes after the position in this order. */
+export function isAfter(order: ListOrder, position: Position): RawBuilder<boolean> {
+  return compare(order, order.isDescending ? "<" : ">", position);
+}
+
+/** The row is the one at the position, or comes before it. */
+export function isUpTo(order: ListOrder, position: Position): RawBuilder<boolean> {
+  return compare(order, order.isDescending ? ">=" : "<=", position);
+}
+
+/** What follows `order by`. @param table Of the columns, where several have them. */
+export function ordering(order: ListOrder, table?: string): RawBuilder<unknown> {
+  const direction = sql.raw(order.isDescending ? "desc" : "asc");
+  const parts = order.columns.map(({ column }) =>
+    sql`${sql.ref(table === undefined ? column : `${table}.${column}`)} ${direction}`
+  );
+  return sql`${sql.join(parts)}`;
+}
+
+/** The columns themselves. */
+export function columnsOf({ columns }: ListOrder): RawBuilder<unknown> {
+  return sql`${sql.join(columns.map(({ column }) => sql.ref(column)))}`;
+}
+
+function compare(order: ListOrder, operator: string, position: Position): RawBuilder<boolean> {
+  const values = sql.join(order.columns.map(({ column }) => position[column]));
+  return sql<boolean>`(${columnsOf(order)}) ${sql.raw(operator)} (${values})`;
+}
