@@ -5,21 +5,13 @@
  * an end: gateways drain, readers save, the log closes, the lock goes.
  */
 import { join } from "node:path";
-import { ApiKeys } from "../actors/access/api_keys.ts";
-import { PasswordHasher } from "../actors/access/password.ts";
-import { Sessions } from "../actors/access/sessions.ts";
-import { Users } from "../actors/access/users.ts";
 import { partitionOfActor } from "../actors/behaviours.ts";
-import { startChangesFollower } from "../actors/device/changes.ts";
-import { createDeviceDirectory } from "../actors/device/device_directory.ts";
 import { deviceChildren } from "../actors/device/device_children.ts";
 import { REMOVED } from "../actors/device/device_removals.ts";
 import type { DeviceDownlink, DeviceState } from "../actors/device/messages.ts";
-import { DeviceRegistry } from "../actors/device/registry.ts";
 import { startViewsChild } from "../actors/device/views_child.ts";
 import type { Views } from "../actors/device/views.ts";
-import { Products } from "../actors/product/products.ts";
-import { openRegistryStore } from "../actors/registry/registry_store.ts";
+import { openRegistry, type Registry } from "../actors/open_registry.ts";
 import { createTelemetryClient, type TelemetryClient } from "../actors/telemetry/worker.ts";
 import { type HttpGateway, startHttpGateway } from "../protocols/http/http_gateway.ts";
 import type { HttpPorts } from "../protocols/http/ports.ts";
@@ -36,7 +28,7 @@ import type { ChildSpec } from "./actor/supervision.ts";
 import { startSupervisor, type Supervisor, supervisorChild } from "./actor/supervisor.ts";
 import { systemClock } from "./clock.ts";
 import { type Config, printConfig, readProcessConfig } from "./config.ts";
-import { ConflictError, InvalidError, messageOf, UnavailableError } from "./errors.ts";
+import { ConflictError, messageOf, UnavailableError } from "./errors.ts";
 import { createStderrLogger, type Logger } from "./logger.ts";
 import { GroupIngress, untilDurable } from "./log/ingress.ts";
 import { logChild } from "./log/log_child.ts";
@@ -146,7 +138,16 @@ class Node {
   }
 
   async start(onOwner: (password: string) => void): Promise<RunningNode> {
-    const registry = await openRegistry(this.config, this.logger, this.resources);
+    const { password } = this.config.owner;
+    const registry = this.resources.use(
+      await openRegistry({
+        path: join(this.config.data.dir, "registry.db"),
+        ...(password === undefined ? undefined : { ownerPassword: password }),
+        clock,
+        random,
+        logger: this.logger,
+      }),
+    );
     if (registry.ownerPassword !== undefined) onOwner(registry.ownerPassword);
     const events = createLifecycleEvents();
     this.resources.defer(logLifecycle(events, this.logger));
@@ -436,32 +437,6 @@ class Node {
     await untilDurable(this.ingress, number);
   }
 }
-
-/** Everything relational, and what follows its changes. */
-async function openRegistry(config: Config, logger: Logger, resources: AsyncDisposableStack) {
-  const path = join(config.data.dir, "registry.db");
-  const store = resources.use(await openRegistryStore({ path, clock, logger }));
-  const changes = resources.use(startChangesFollower({ store, clock, logger, pollMs: 1_000 }));
-  const directory = resources.use(
-    createDeviceDirectory({ reader: store.reader, changes, logger }),
-  );
-  const passwords = new PasswordHasher(random);
-  const users = new Users({ store, clock, random, passwords });
-  const owner = await users.ensureOwner(config.owner.password);
-  if (!owner.ok) throw new InvalidError(`Cannot make the owner: ${owner.message}`, owner.issues);
-  return {
-    store,
-    changes,
-    directory,
-    ownerPassword: owner.value.password,
-    products: new Products({ store, clock, changes }),
-    devices: new DeviceRegistry({ store, clock, random, changes }),
-    sessions: new Sessions({ store, clock, random, passwords }),
-    keys: new ApiKeys({ store, clock, random }),
-  };
-}
-
-type Registry = Awaited<ReturnType<typeof openRegistry>>;
 
 /** An address as it stands in a URL; one that means all interfaces is reached by loopback. */
 function hostOf(listen: string): string {

@@ -1,0 +1,65 @@
+/** Everything relational of a node, and what follows its changes. */
+import type { Clock } from "../runtime/clock.ts";
+import { InvalidError } from "../runtime/errors.ts";
+import type { Logger } from "../runtime/logger.ts";
+import type { Random } from "../runtime/random.ts";
+import { ApiKeys } from "./access/api_keys.ts";
+import { PasswordHasher } from "./access/password.ts";
+import { Sessions } from "./access/sessions.ts";
+import { Users } from "./access/users.ts";
+import { type ChangesFollower, startChangesFollower } from "./device/changes.ts";
+import { createDeviceDirectory, type RegistryDirectory } from "./device/device_directory.ts";
+import { DeviceRegistry } from "./device/registry.ts";
+import { Products } from "./product/products.ts";
+import { openRegistryStore, type RegistryStore } from "./registry/registry_store.ts";
+
+export interface Registry extends AsyncDisposable {
+  readonly store: RegistryStore;
+  readonly changes: ChangesFollower;
+  readonly directory: RegistryDirectory;
+  /** Random password of the owner, if it was made just now: known to nobody else. */
+  readonly ownerPassword: string | undefined;
+  readonly products: Products;
+  readonly devices: DeviceRegistry;
+  readonly sessions: Sessions;
+  readonly keys: ApiKeys;
+}
+
+export interface RegistryOptions {
+  /** Of `registry.db`. */
+  readonly path: string;
+  /** Of the owner, at the first start. Default: a random one. */
+  readonly ownerPassword?: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+const POLL_MS = 1_000;
+
+/** @throws {InvalidError} The owner's password is none. */
+export async function openRegistry(options: RegistryOptions): Promise<Registry> {
+  const { clock, random, logger } = options;
+  await using resources = new AsyncDisposableStack();
+  const store = resources.use(await openRegistryStore({ path: options.path, clock, logger }));
+  const changes = resources.use(startChangesFollower({ store, clock, logger, pollMs: POLL_MS }));
+  const directory = resources.use(
+    createDeviceDirectory({ reader: store.reader, changes, logger }),
+  );
+  const passwords = new PasswordHasher(random);
+  const users = new Users({ store, clock, random, passwords });
+  const owner = await users.ensureOwner(options.ownerPassword);
+  if (!owner.ok) throw new InvalidError(`Cannot make the owner: ${owner.message}`, owner.issues);
+  const opened = resources.move();
+  return {
+    store,
+    changes,
+    directory,
+    ownerPassword: owner.value.password,
+    products: new Products({ store, clock, changes }),
+    devices: new DeviceRegistry({ store, clock, random, changes }),
+    sessions: new Sessions({ store, clock, random, passwords }),
+    keys: new ApiKeys({ store, clock, random }),
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  };
+}
