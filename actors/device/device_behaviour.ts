@@ -33,6 +33,7 @@ export const deviceBehaviour: Behaviour<DeviceState, DeviceMessage> = {
   kind: "device",
   placement: { group: "things" },
   stateVersion: 1,
+  renewedBy: "removed" satisfies DeviceMessage["type"],
   initial: () => INITIAL_STATE,
   receive(state, message, context) {
     switch (message.type) {

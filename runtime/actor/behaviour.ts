@@ -52,6 +52,11 @@ export interface Behaviour<State = unknown, M extends Message = Message> {
   readonly placement: Placement;
   /** Version of the shape of `State`. A node of version N-1 must be able to read N. */
   readonly stateVersion: number;
+  /**
+   * Type of the message after which the actor stands for something new. It is handed over also to a
+   * suspended actor, and ends its suspension: what comes later must not suffer for what was before.
+   */
+  readonly renewedBy?: string;
   /** State of an actor that never had a message. */
   initial(id: string): State;
   /** Brings a state of an older version to `stateVersion`. Pure. */

@@ -199,6 +199,18 @@ Deno.test("a replayed dead letter resumes a suspended actor and keeps its first 
   });
 });
 
+Deno.test("what renews a suspended actor is handed over, and its parks are forgotten", async () => {
+  const { behaviour } = createFragile();
+  const harness = new EngineHarness([{ ...behaviour, renewedBy: "renew" }]);
+  await harness.run([ok, bad, bad, bad, bad, bad, ok]);
+  harness.restart();
+  const renew = { to: A, message: { type: "renew" } };
+  const commit = await harness.run([renew, bad, bad, bad, bad, renew, bad, ok]);
+  assert.deepEqual(commit.deadLetters.map(({ reason }) => reason), Array(5).fill("threw"));
+  assert.deepEqual([harness.state(A).count, commit.processed], [4, 3]);
+  assert.equal(harness.events.at(-1)!.type, "resumed");
+});
+
 Deno.test("dead letters of a suspended actor are counted up to the bound and beyond", async () => {
   const harness = new EngineHarness([createFragile().behaviour], {
     limits: { parksMax: 1, deadLettersPerActorMax: 3 },

@@ -209,8 +209,9 @@ export class Turn {
     this.sliceMessages++;
     activation.isRecent = true;
     activation.usedAtS = this.nowS;
-    if (activation.traits.isSuspended && !this.#resume(activation, index)) {
-      const { traits } = activation;
+    const { traits, behaviour } = activation;
+    if (message.type === behaviour.renewedBy) this.#forgive(activation);
+    else if (traits.isSuspended && !this.#resume(activation, index)) {
       this.#retrait(activation, { ...traits, suspendedLetters: traits.suspendedLetters + 1 });
       const detail = "Replay one of its dead letters to resume it";
       return this.#park(activation.address, index, { reason: "suspended", detail }, message);
@@ -297,9 +298,15 @@ export class Turn {
   /** A replay says that an operator has looked at it. */
   #resume(activation: Activation, index: number): boolean {
     if (index !== 0 || this.root.firstId === undefined) return false;
-    const { reminders } = activation.traits;
-    this.#retrait(activation, { parks: [], isSuspended: false, suspendedLetters: 0, reminders });
+    this.#forgive(activation);
     return true;
+  }
+
+  /** Forgets its parks and its suspension. */
+  #forgive(activation: Activation): void {
+    const { parks, isSuspended, reminders } = activation.traits;
+    if (!isSuspended && parks.length === 0) return;
+    this.#retrait(activation, { parks: [], isSuspended: false, suspendedLetters: 0, reminders });
   }
 
   /** `counted`: the actor at fault, suspended if it has parked too much. */

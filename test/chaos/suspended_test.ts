@@ -123,6 +123,30 @@ Deno.test("a discard of all letters does not leave the device refused for ever",
   }
 });
 
+Deno.test("a device that is deleted at the bound and made again is accepted at once", async () => {
+  await using roost = await startRoost({ entry: "test/support/faulty_main.ts" });
+  const api = await roost.api();
+  await api.createProduct({ key: PRODUCT });
+  await api.createDevice(PRODUCT, BAD, { secret: SECRET });
+  const bad = await connect(roost, BAD);
+  try {
+    for (let i = 0; i < LIMITS.parksMax; i++) await publish(bad, BAD, { fault: "throw" });
+    await publishUntilRefused(bad);
+  } finally {
+    await bad.endAsync(true);
+  }
+  await api.request("DELETE", `/api/v1/devices/${PRODUCT}/${BAD}`);
+  await api.createDevice(PRODUCT, BAD, { secret: SECRET });
+  const made = await connect(roost, BAD);
+  try {
+    await untilAccepted(made, 9_001);
+    await untilValue(api, 9_001);
+    await untilStatus(api, "online");
+  } finally {
+    await made.endAsync(true);
+  }
+});
+
 function connect(roost: TestRoost, name: string): Promise<mqtt.MqttClient> {
   return mqtt.connectAsync(roost.urls.mqtt, {
     protocolVersion: 5,
