@@ -224,14 +224,26 @@ export const LIMITS = {
   /** Longest an API request waits for an actor. */
   httpAskMs: 2_000,
 
+  /**
+   * Connections that the kernel holds until they are accepted; its own bound may be lower. Too small: of
+   * a fleet that comes back all at once most wait seconds, until their SYN is sent again.
+   */
+  mqttBacklogMax: 4_096,
   /** Sockets of the MQTT gateway, logged in or not. At the bound a new one is closed at once. */
   mqttConnectionsMax: 50_000,
   /**
-   * Sockets of one network (`networkOf`) that have not logged in; one more is closed at once. Logged-in
-   * devices are not counted: many live behind one address. Too small: when all of them come back at
-   * once, most have to try again; too big: one address can hold many sockets for `mqttConnectMsMax`.
+   * Sockets of one network (`networkOf`) that have not logged in; for one more the oldest is closed, if
+   * it is older than `mqttStrangerMs`. Logged-in devices are not counted: many live behind one address.
+   * Too big: one address can hold many sockets for `mqttConnectMsMax`.
    */
-  mqttStrangersPerNetworkMax: 256,
+  mqttStrangersPerNetworkMax: 1_024,
+  /**
+   * The same with those that came just now, for which the oldest is closed whatever its age. Too small:
+   * of a fleet that comes back all at once some lose their sockets before their CONNECT was read.
+   */
+  mqttFreshStrangersPerNetworkMax: 8_192,
+  /** What a new socket has for its login (TLS handshake, CONNECT) before it has to give way. */
+  mqttStrangerMs: 2_000,
   /** Bytes of a CONNECT, and all that a peer without a login may make us keep. */
   mqttConnectBytesMax: 4_096,
   /** Longest a socket may stay without a login. */

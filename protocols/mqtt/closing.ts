@@ -24,6 +24,7 @@ const REFUSALS: ReadonlySet<string> = new Set([
   "receive_maximum",
   "stalled",
   "subscription_ids",
+  "unauthenticated_sockets",
 ]);
 /** How long a peer may take to close its side after we have closed ours. */
 const LINGER_MS = 2_000;

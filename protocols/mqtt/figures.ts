@@ -1,5 +1,4 @@
 import type { ByteBudget } from "./byte_queue.ts";
-import type { Strangers } from "./strangers.ts";
 
 /** Plain counters of the gateway, rising from its start; the metrics page maps them. */
 export interface MqttFigures {
@@ -10,7 +9,7 @@ export interface MqttFigures {
   socketsAccepted: number;
   /** Now, not logged in. */
   readonly strangers: number;
-  /** Closed at once: `mqttConnectionsMax` or `mqttStrangersPerNetworkMax` were open. */
+  /** Closed at once: `mqttConnectionsMax` were open. */
   socketsRefused: number;
   logins: number;
   loginsRefused: number;
@@ -53,7 +52,10 @@ export interface MqttFigures {
   readonly closed: Record<string, number>;
 }
 
-export function createFigures(budget: ByteBudget, strangers: Strangers): MqttFigures {
+export function createFigures(
+  budget: ByteBudget,
+  strangers: { readonly count: number },
+): MqttFigures {
   return {
     connections: 0,
     sockets: 0,

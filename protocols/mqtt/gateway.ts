@@ -16,7 +16,7 @@ import { LIMITS } from "../../runtime/limits.ts";
 import { untilDurable } from "../../runtime/log/ingress.ts";
 import { networkOf } from "../../runtime/network_of.ts";
 import type { DeviceDownlink } from "../../actors/device/messages.ts";
-import { close, forgetDevice, leave } from "./closing.ts";
+import { close, countClosed, forgetDevice, leave } from "./closing.ts";
 import { Connection, PAUSE } from "./connection.ts";
 import { deliver } from "./downlink.ts";
 import { createFigures, type MqttFigures } from "./figures.ts";
@@ -115,7 +115,7 @@ export async function startMqttGateway(options: MqttGatewayOptions): Promise<Mqt
 
 function createState(ports: MqttPorts): GatewayState {
   const budget = { bytes: 0 };
-  const strangers = new Strangers();
+  const strangers = new Strangers<Connection>();
   const { ingress, clock } = ports;
   // What a gateway before this one handed in: rows that are read earlier may be old.
   const before = untilDurable(ingress, ingress.offered);
@@ -142,7 +142,8 @@ function createState(ports: MqttPorts): GatewayState {
 function listen(server: Server, options: MqttGatewayOptions): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", reject);
-    server.listen(options.port, options.host, () => {
+    const { host, port } = options;
+    server.listen({ host, port, backlog: LIMITS.mqttBacklogMax }, () => {
       server.off("error", reject);
       resolve();
     });
@@ -173,7 +174,7 @@ function acceptor(state: GatewayState): (socket: Socket) => void {
     connection.stage = "closing";
     if (!state.sockets.delete(connection)) return;
     state.figures.sockets--;
-    if (connection.identity === undefined) state.strangers.remove(connection.network);
+    state.strangers.remove(connection);
   }
   return (socket) => {
     // A reset is reported as an error, and 'close' follows: nothing to do but to listen.
@@ -184,15 +185,17 @@ function acceptor(state: GatewayState): (socket: Socket) => void {
       return;
     }
     const network = networkOf(socket.remoteAddress ?? "");
-    if (!state.strangers.add(network)) {
-      state.figures.socketsRefused++;
-      state.refuse("unauthenticated_sockets");
-      socket.destroy();
-      return;
-    }
+    const nowMs = state.clock.monotonicMs();
+    const connection = new Connection(socket, network, state.budget, nowMs);
     const owned = socket as OwnedSocket;
-    owned[OWNER] = new Connection(socket, network, state.budget, state.clock.monotonicMs());
-    state.sockets.add(owned[OWNER]);
+    owned[OWNER] = connection;
+    state.sockets.add(connection);
+    const oldest = state.strangers.add(connection, nowMs);
+    if (oldest !== undefined) {
+      countClosed(state, "unauthenticated_sockets");
+      oldest.stage = "closing";
+      oldest.socket.destroy();
+    }
     state.figures.sockets++;
     state.figures.socketsAccepted++;
     owned.on("data", onData).on("end", onEnd).on("drain", onDrain).on("close", onClose);

@@ -45,7 +45,7 @@ export interface GatewayState extends MqttPorts {
   readonly figures: MqttFigures;
   readonly budget: ByteBudget;
   readonly throttle: LoginThrottle;
-  readonly strangers: Strangers;
+  readonly strangers: Strangers<Connection>;
   readonly owed: OwedWrites;
   readonly appends: PendingAppends;
   readonly sockets: Set<Connection>;

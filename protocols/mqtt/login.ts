@@ -135,7 +135,7 @@ function takeIdentity(state: GatewayState, connection: Connection, identity: Ide
   }
   connection.identity = identity;
   connection.stage = "connecting";
-  state.strangers.remove(connection.network);
+  state.strangers.remove(connection);
   connection.deadlineMs = state.clock.monotonicMs() + LIMITS.acknowledgeMsMax;
   state.byDevice.set(identity.key, connection);
 }

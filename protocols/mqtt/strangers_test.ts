@@ -1,20 +1,39 @@
 import assert from "node:assert/strict";
-import { LIMITS } from "../../runtime/limits.ts";
 import { Strangers } from "./strangers.ts";
 
-const MAX = LIMITS.mqttStrangersPerNetworkMax;
+const limits = {
+  mqttStrangersPerNetworkMax: 3,
+  mqttFreshStrangersPerNetworkMax: 5,
+  mqttStrangerMs: 100,
+};
 
-Deno.test("strangers are bounded by network, and leave nothing behind", () => {
-  const strangers = new Strangers();
-  for (let i = 0; i < MAX; i++) assert.equal(strangers.add("192.0.2.1"), true);
-  assert.equal(strangers.add("192.0.2.1"), false);
-  assert.equal(strangers.add("192.0.2.2"), true);
-  strangers.remove("192.0.2.1");
-  assert.equal(strangers.add("192.0.2.1"), true);
-  assert.equal(strangers.add("192.0.2.1"), false);
-  assert.equal(strangers.count, MAX + 1);
-  for (let i = 0; i < MAX; i++) strangers.remove("192.0.2.1");
-  strangers.remove("192.0.2.2");
+function sockets(count: number) {
+  return Array.from({ length: count }, () => ({ network: "192.0.2.1" }));
+}
+
+Deno.test("the oldest stranger of a network gives way, and none leaves anything behind", () => {
+  const strangers = new Strangers<{ network: string }>(limits);
+  const [a, b, c, d, e] = sockets(5);
+  const other = { network: "192.0.2.2" };
+  for (const one of [a!, b!, c!, other]) assert.equal(strangers.add(one, 0), undefined);
+  assert.equal(strangers.add(d!, 100), a);
+  strangers.remove(a!);
+  assert.equal(strangers.count, 4, "one that gave way is not counted twice");
+  strangers.remove(b!);
+  assert.equal(strangers.add(b!, 100), undefined);
+  assert.equal(strangers.add(e!, 100), c);
+  for (const one of [b!, d!, e!, other]) strangers.remove(one);
   assert.equal(strangers.count, 0);
-  for (let i = 0; i < MAX; i++) assert.equal(strangers.add("192.0.2.1"), true);
+  for (const one of [a!, b!, c!]) assert.equal(strangers.add(one, 100), undefined);
+});
+
+Deno.test("strangers that came just now may be more, up to a bound", () => {
+  const strangers = new Strangers<{ network: string }>(limits);
+  const all = sockets(8);
+  for (const one of all.slice(0, 5)) assert.equal(strangers.add(one, 0), undefined);
+  assert.equal(strangers.add(all[5]!, 99), all[0]);
+  assert.equal(strangers.add(all[6]!, 100), all[1]);
+  for (const one of all.slice(2, 4)) strangers.remove(one);
+  assert.equal(strangers.add(all[7]!, 100), all[4]);
+  assert.equal(strangers.count, 3);
 });

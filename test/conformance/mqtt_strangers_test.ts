@@ -1,4 +1,4 @@
-/** Many sockets of one address: few that have not logged in, as many devices as there are. */
+/** Many sockets of one address: few that never log in, as many devices as there are. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { LIMITS } from "../../runtime/limits.ts";
@@ -7,6 +7,7 @@ import { RawMqtt } from "../support/raw_mqtt.ts";
 import { waitFor } from "../support/wait.ts";
 
 const MAX = LIMITS.mqttStrangersPerNetworkMax;
+const STORM = 4_000;
 
 async function openMany(fixture: MqttFixture, count: number): Promise<RawMqtt[]> {
   const { figures, port } = fixture.gateway;
@@ -14,7 +15,7 @@ async function openMany(fixture: MqttFixture, count: number): Promise<RawMqtt[]>
   const peers = await Promise.all(Array.from({ length: count }, () => RawMqtt.open(port)));
   await waitFor(() => figures.socketsAccepted === before + count, {
     what: `${count} sockets`,
-    withinMs: 10_000,
+    withinMs: 20_000,
     actual: () => figures.socketsAccepted - before,
   });
   return peers;
@@ -24,53 +25,54 @@ function dispose(peers: readonly RawMqtt[]): void {
   for (const peer of peers) peer[Symbol.dispose]();
 }
 
-Deno.test("an address has few sockets that are not logged in, and is told by a closed one", async () => {
+async function untilStrangers(fixture: MqttFixture, count: number): Promise<void> {
+  const { figures } = fixture.gateway;
+  await waitFor(() => figures.strangers === count, {
+    what: `${count} strangers`,
+    withinMs: 5_000,
+    actual: () => figures.strangers,
+  });
+}
+
+Deno.test("idle strangers give way to a device of their address, the oldest first", async () => {
   await using fixture = await startMqttFixture();
   const { gateway, refusals, clock } = fixture;
+  const oldest = await RawMqtt.open(gateway.port);
+  const silent = [oldest, ...await openMany(fixture, MAX - 1)];
+  await untilStrangers(fixture, MAX);
+  await clock.advance(LIMITS.mqttStrangerMs);
   using device = await RawMqtt.open(gateway.port);
   await device.login("d1");
-  const silent = await openMany(fixture, MAX);
-  assert.equal(gateway.figures.strangers, MAX);
-  using refused = await RawMqtt.open(gateway.port);
-  await refused.closed();
+  await oldest.closed();
   assert.deepEqual(refusals, ["unauthenticated_sockets"]);
-  assert.equal(gateway.figures.socketsRefused, 1);
-  await device.roundTrip();
+  assert.equal(gateway.figures.closed["unauthenticated_sockets"], 1);
+  assert.equal(gateway.figures.strangers, MAX - 1);
 
-  await silent[0]!.login("d2");
-  using freed = await RawMqtt.open(gateway.port);
-  await freed.login("d3");
   using wrong = await RawMqtt.open(gateway.port);
   await wrong.login("d4", { password: Buffer.from("wrong") });
   await wrong.closed();
   wrong.socket.end();
-  await waitFor(() => gateway.figures.strangers === MAX - 1, {
-    what: "the refused login to be gone",
-    withinMs: 5_000,
-    actual: () => gateway.figures.strangers,
-  });
-  assert.equal(gateway.figures.connections, 3);
-  await clock.advance(LIMITS.mqttConnectMsMax + 1_000);
-  await waitFor(() => gateway.figures.strangers === 0, {
-    what: "silent sockets to be closed",
-    withinMs: 5_000,
-    actual: () => gateway.figures.strangers,
-  });
+  await untilStrangers(fixture, MAX - 1);
+  await silent[1]!.login("d2");
+  await untilStrangers(fixture, MAX - 2);
+  assert.equal(gateway.figures.connections, 2);
+  await clock.advance(LIMITS.mqttConnectMsMax);
+  await untilStrangers(fixture, 0);
   dispose(silent);
 });
 
-Deno.test("devices behind one address are not counted once they are in", async () => {
+Deno.test("a fleet that comes back all at once from one address gets in, all of it", async () => {
   await using fixture = await startMqttFixture();
-  const { gateway } = fixture;
-  const peers: RawMqtt[] = [];
-  for (let round = 0; round < 3; round++) {
-    const some = await openMany(fixture, MAX);
-    await Promise.all(some.map((peer, i) => peer.login(`d${round}-${i}`)));
-    peers.push(...some);
-  }
-  assert.deepEqual(
-    [gateway.figures.connections, gateway.figures.strangers, gateway.figures.socketsRefused],
-    [3 * MAX, 0, 0],
-  );
-  dispose(peers);
+  const { figures, port } = fixture.gateway;
+  const idle = await openMany(fixture, MAX);
+  await fixture.clock.advance(LIMITS.mqttStrangerMs);
+  const fleet = Array.from({ length: STORM }, async (_, i) => {
+    const peer = await RawMqtt.open(port);
+    await peer.login(`d${i}`);
+    return peer;
+  });
+  const peers = await Promise.all(fleet);
+  assert.deepEqual([figures.connections, figures.socketsRefused], [STORM, 0]);
+  assert.equal(figures.strangers + (figures.closed["unauthenticated_sockets"] ?? 0), MAX);
+  dispose([...idle, ...peers]);
 });
