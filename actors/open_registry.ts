@@ -10,6 +10,8 @@ import { Users } from "./access/users.ts";
 import { type ChangesFollower, startChangesFollower } from "./device/changes.ts";
 import { createDeviceDirectory, type RegistryDirectory } from "./device/device_directory.ts";
 import { DeviceRegistry } from "./device/registry.ts";
+import { startProjectRemovals } from "./project/project_removals.ts";
+import { Projects } from "./project/projects.ts";
 import { Products } from "./product/products.ts";
 import { openRegistryStore, type RegistryStore } from "./registry/registry_store.ts";
 
@@ -19,6 +21,8 @@ export interface Registry extends AsyncDisposable {
   readonly directory: RegistryDirectory;
   /** Random password of the owner, if it was made just now: known to nobody else. */
   readonly ownerPassword: string | undefined;
+  readonly projects: Projects;
+  readonly users: Users;
   readonly products: Products;
   readonly devices: DeviceRegistry;
   readonly sessions: Sessions;
@@ -46,6 +50,7 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
   const directory = resources.use(
     createDeviceDirectory({ reader: store.reader, changes, logger }),
   );
+  const removals = resources.use(startProjectRemovals({ store, changes, clock, logger }));
   const passwords = new PasswordHasher(random);
   const users = new Users({ store, clock, random, passwords });
   const owner = await users.ensureOwner(options.ownerPassword);
@@ -56,6 +61,8 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
     changes,
     directory,
     ownerPassword: owner.value.password,
+    projects: new Projects({ store, clock, users, onDeleted: () => removals.wake() }),
+    users,
     products: new Products({ store, clock, changes }),
     devices: new DeviceRegistry({ store, clock, random, changes }),
     sessions: new Sessions({ store, clock, random, passwords }),

@@ -203,6 +203,11 @@ export const LIMITS = {
   /** API keys of one project, and sessions of one person; the oldest session gives way. */
   keysMax: 1_000,
   sessionsPerUserMax: 20,
+  /** Browsers of one person whose failed logins count apart from all others'; the oldest gives way. */
+  browsersPerUserMax: 20,
+  /** Projects of the installation, and users of one project. */
+  projectsMax: 1_000,
+  usersMax: 1_000,
 
   /** Bytes of an API request's body; a route may take less. */
   httpBodyBytesMax: 1024 * 1024,

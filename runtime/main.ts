@@ -329,7 +329,7 @@ class Node {
     };
   }
 
-  #httpPorts({ directory, products, devices, sessions, keys }: Registry): HttpPorts {
+  #httpPorts(registry: Registry): HttpPorts {
     const { log, parts } = this;
     const history = () => {
       if (parts.telemetry === undefined) throw new UnavailableError("telemetry", "Not started");
@@ -348,12 +348,8 @@ class Node {
     return {
       clock,
       logger: this.logger.with({ part: "http" }),
-      directory,
+      ...registry,
       ingress: this.ingress,
-      products,
-      devices,
-      sessions,
-      keys,
       telemetry: {
         range: async (query) => await history().range(query),
         buckets: async (query) => await history().buckets(query),

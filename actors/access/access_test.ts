@@ -78,7 +78,7 @@ Deno.test("a session ends by logout, by time, by a new password, and at the boun
   await sessions.logout(first.token);
   assert.equal(await sessions.find(first.token), undefined);
   assert.ok(await sessions.find(second.token));
-  valueOf(await users.setPassword(user.id, "password 2"));
+  valueOf(await users.update("default", user.id, { password: "password 2" }));
   assert.equal(await sessions.find(second.token), undefined);
   assert.ok(!(await sessions.login({ name: "ann", password: "password 1", remote: REMOTE })).ok);
   const third = await open("password 2");
@@ -89,7 +89,7 @@ Deno.test("a session ends by logout, by time, by a new password, and at the boun
     await sessions.logout(hostile);
   }
   const fourth = await open("password 2");
-  valueOf(await users.setEnabled(user.id, false));
+  valueOf(await users.update("default", user.id, { enabled: false }));
   assert.equal(await sessions.find(fourth.token), undefined);
   assert.deepEqual(await sessions.login({ name: "ann", password: "password 2", remote: REMOTE }), {
     ok: false,
@@ -171,7 +171,7 @@ Deno.test("users are refused by rule, and names are taken once", async () => {
   }
   assert.equal(codeOf(await create({ name: "bob", role: "root" })), "invalid");
   assert.equal(codeOf(await create({ name: "bob", password: "x".repeat(257) })), "invalid");
-  assert.equal(codeOf(await users.setEnabled("nobody", false)), "not_found");
+  assert.equal(codeOf(await users.update("default", "nobody", {})), "not_found");
 });
 
 Deno.test("an API key is shown once, has scopes and an expiry, and can be deleted", async () => {

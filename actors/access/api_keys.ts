@@ -5,7 +5,7 @@ import type { Clock } from "../../runtime/clock.ts";
 import type { Issue } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import type { Random } from "../../runtime/random.ts";
-import { BAD_CURSOR, contains } from "../registry/conditions.ts";
+import { BAD_CURSOR, contains, projectRefusal } from "../registry/conditions.ts";
 import {
   cutPage,
   isAfter,
@@ -99,6 +99,8 @@ export class ApiKeys {
       last_used_at: null,
     };
     return await store.db.transaction().execute(async (transaction) => {
+      const gone = await projectRefusal(transaction, row.project);
+      if (gone !== undefined) return gone;
       const { count } = await transaction.selectFrom("api_keys")
         .select((select) => select.fn.countAll<number>().as("count"))
         .where("project", "=", creator.project).executeTakeFirstOrThrow();
@@ -141,8 +143,10 @@ export class ApiKeys {
     if (!KEY.test(key)) return undefined;
     const { store, clock } = this.#options;
     const nowMs = clock.nowMs();
-    const row = await store.db.selectFrom("api_keys").selectAll()
-      .where("key_hash", "=", hashKey(key)).executeTakeFirst();
+    const row = await store.db.selectFrom("api_keys")
+      .innerJoin("projects", "projects.id", "api_keys.project").selectAll("api_keys")
+      .where("api_keys.key_hash", "=", hashKey(key))
+      .where("projects.deleted_at", "is", null).executeTakeFirst();
     if (row === undefined || (row.expires_at !== null && row.expires_at <= nowMs)) return undefined;
     if (row.last_used_at === null || nowMs - row.last_used_at >= USED_EVERY_MS) {
       await store.db.updateTable("api_keys").set({ last_used_at: nowMs })

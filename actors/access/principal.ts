@@ -2,7 +2,7 @@
 
 export type Role = "owner" | "operator" | "viewer";
 
-export const ROLES: readonly Role[] = ["owner", "operator", "viewer"];
+export const ROLES = ["owner", "operator", "viewer"] as const satisfies readonly Role[];
 
 /** Scopes of API keys, `{resource}:{read|write}`. Users and keys have none: keys never manage them. */
 export const SCOPES = [
@@ -26,6 +26,8 @@ export type Principal =
     readonly role: Role;
     /** Must come back as `X-CSRF-Token` on writes. */
     readonly csrf: string;
+    /** Id of the session, see `Session`. */
+    readonly session: string;
   }
   | {
     readonly type: "key";

@@ -6,12 +6,15 @@ import { BAD_CURSOR } from "../registry/conditions.ts";
 import { decodeCursor, encodeCursor } from "../registry/cursor.ts";
 import { cursorAfter, type Sort } from "../registry/list_order.ts";
 import { accepted, invalid, type Outcome, type Page } from "../registry/outcome.ts";
+import type { Products } from "../product/products.ts";
+import { DEFAULT_PROJECT } from "../registry/registry_store.ts";
 import { DEFAULT_ORDER, type DeviceFilter } from "./device_search.ts";
 import type { Device, DeviceRegistry } from "./registry.ts";
 import type { Views } from "./views.ts";
 
 export interface SeenSources {
   readonly devices: Pick<DeviceRegistry, "find" | "list">;
+  readonly products: Pick<Products, "keysOf">;
   readonly views: Pick<Views, "bySeen" | "presence">;
 }
 
@@ -66,17 +69,20 @@ export async function listBySeen(
 }
 
 async function seenRound(
-  { devices, views }: SeenSources,
+  { devices, products, views }: SeenSources,
   query: SeenListQuery,
   after: { readonly atMs: number; readonly key: string } | undefined,
 ): Promise<Round> {
-  const { product, q, tag, limit } = query;
+  const { project = DEFAULT_PROJECT, product, q, tag, limit } = query;
+  // A cursor holds the last key that was looked at: it must not be another project's.
+  const own = product === undefined ? await products.keysOf(project) : undefined;
   const isFiltered = (q ?? "") !== "" || tag !== undefined;
   const looked = isFiltered ? ROUND_DEVICES : Math.min(ROUND_DEVICES, limit + 1);
   const seen = await views.bySeen({
     isDescending: query.sort === "-lastSeenAt",
     limit: looked,
     ...(product === undefined ? undefined : { product }),
+    ...(own === undefined ? undefined : { products: own }),
     ...(after === undefined ? undefined : { after }),
   });
   const passing = await devices.find(seen.map(({ key }) => key), query);

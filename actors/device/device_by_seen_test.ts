@@ -19,7 +19,7 @@ async function see(views: ViewsStore, seen: Readonly<Record<string, number>>): P
 }
 
 async function list({ registry, views }: Fixture, query: SeenListQuery) {
-  const outcome = await listBySeen({ devices: registry.devices, views }, query);
+  const outcome = await listBySeen({ ...registry, views }, query);
   assert.ok(outcome.ok, JSON.stringify(outcome));
   return outcome.value;
 }
@@ -80,7 +80,7 @@ Deno.test("a cursor by last seen stays valid while devices are heard of", async 
   await see(views, { "pump/3": 40, "pump/1": 50 });
   const rest = await list(fixture, { sort, limit: 9, cursor: nextCursor! });
   assert.deepEqual(rest.items.map(({ device }) => device), ["2", "4"], "1 moved to the front");
-  const sources = { devices: registry.devices, views };
+  const sources = { ...registry, views };
   const foreign = [await list(fixture, { sort: "lastSeenAt", limit: 1 })].map((page) =>
     page.nextCursor!
   );
@@ -113,4 +113,40 @@ Deno.test("a page that would look at too many devices ends early, and none is lo
   const all = await pagesOf({ registry, views }, { sort: "-lastSeenAt", limit: 500 });
   assert.deepEqual(all.names, names.map((name) => `pump/${name}`).reverse());
   assert.ok(all.pages > names.length / 500, `${all.pages} pages`);
+});
+
+Deno.test("devices of other projects are neither listed by last seen nor named in cursors", async () => {
+  await using registry = await openTestRegistry();
+  await using views = createMemoryViews();
+  const { devices, products } = registry;
+  await registry.store.db.insertInto("projects").values({
+    id: "other",
+    name: "Other",
+    version: 1,
+    created_at: 0,
+    updated_at: 0,
+    deleted_at: null,
+  }).execute();
+  await products.create({ key: "foreign", project: "other" });
+  await products.create({ key: "pump" });
+  for (const device of ["f0", "f1", "f2", "f3", "f4"]) {
+    await devices.create({ product: "foreign", device });
+  }
+  for (const device of ["1", "2"]) await devices.create({ product: "pump", device });
+  await see(views, { "foreign/f0": 1, "foreign/f1": 25, "pump/1": 20, "pump/2": 30 });
+  await see(views, { "foreign/f2": 26, "foreign/f3": 99 });
+  for (const sort of ["lastSeenAt", "-lastSeenAt"] as const) {
+    const seen: string[] = [];
+    let cursor: string | null | undefined;
+    do {
+      const page = await list({ registry, views }, { sort, limit: 1, ...(cursor && { cursor }) });
+      seen.push(...page.items.map(({ product, device }) => `${product}/${device}`));
+      cursor = page.nextCursor;
+      if (cursor !== null) assert.doesNotMatch(atob(cursor), /foreign/);
+    } while (cursor !== null);
+    assert.deepEqual(seen.sort(), ["pump/1", "pump/2"]);
+  }
+  const query = { sort: "lastSeenAt", limit: 9, project: "other" } as const;
+  const own = await pagesOf({ registry, views }, query);
+  assert.equal(own.names.join(), "foreign/f0,foreign/f1,foreign/f2,foreign/f3,foreign/f4");
 });

@@ -19,6 +19,7 @@ interface KnownDevice {
 }
 
 interface KnownProduct {
+  readonly project: string;
   readonly model: CompiledModel;
   readonly lateDaysMax: number;
 }
@@ -31,6 +32,8 @@ const BAD_CREDENTIALS: LoginResult = { ok: false, code: "bad_credentials" };
 const DISABLED: LoginResult = { ok: false, code: "disabled" };
 
 export interface RegistryDirectory extends DeviceDirectory, Disposable {
+  /** Id of the project that a product belongs to; undefined: there is no such product. */
+  projectOf(product: string): string | undefined;
   /** Checks desired values: as `validate`, `null` removes, and the model must let it be written. */
   validateDesired(product: string, values: Values): ValidatedValues;
 }
@@ -59,7 +62,7 @@ class SqlDirectory implements RegistryDirectory {
       "select secret_hash, enabled from devices where product = ? and device = ?",
     );
     this.#productRow = reader.prepareOne(
-      "select mode, model, late_days_max from products where key = ?",
+      "select project, mode, model, late_days_max from products where key = ?",
     );
     this.#logger = logger;
     this.#unfollow = changes.onChange((change) => this.#apply(change));
@@ -80,6 +83,10 @@ class SqlDirectory implements RegistryDirectory {
     const login = { product, device };
     keep(this.#devices, key, { secretHash: stored, login }, LIMITS.loginCacheMax);
     return { ok: true, login };
+  }
+
+  projectOf(product: string): string | undefined {
+    return this.#product(product)?.project;
   }
 
   validate(product: string, values: Values): ValidatedValues {
@@ -117,6 +124,7 @@ class SqlDirectory implements RegistryDirectory {
     if (row === undefined) return undefined; // Not kept: anybody can ask for any number of names.
     const model = row.model === null ? null : JSON.parse(String(row.model));
     const loaded = {
+      project: String(row.project),
       model: compileModel(model, row.mode as ProductMode),
       lateDaysMax: Number(row.late_days_max),
     };

@@ -3,7 +3,7 @@ import type { Clock } from "../../runtime/clock.ts";
 import { InvalidError } from "../../runtime/errors.ts";
 import type { Random } from "../../runtime/random.ts";
 import type { Transaction } from "../../runtime/store/relational_store.ts";
-import type { RegistryStore } from "../registry/registry_store.ts";
+import { DEFAULT_PROJECT, type RegistryStore } from "../registry/registry_store.ts";
 import type { DevicesTable, DeviceTagsTable, RegistryTables } from "../registry/tables.ts";
 import { deviceIssues, type NewDevice, newRow } from "./device_row.ts";
 import { createSecret } from "./secret.ts";
@@ -41,7 +41,7 @@ export async function importDevices(
     const issues = deviceIssues(input);
     if (issues.length > 0) throw new InvalidError(issues[0]!.message, issues);
     const secret = input.secret ?? createSecret(random);
-    rows.set(`${input.product}/${input.device}`, newRow(input, secret, clock.nowMs()));
+    rows.set(`${input.product}/${input.device}`, newRow(input, "", secret, clock.nowMs()));
     if (rows.size >= TRANSACTION_ROWS) await flush();
   }
   await flush();
@@ -56,6 +56,7 @@ async function insertRows(
   for (let at = 0; at < rows.length; at += STATEMENT_ROWS) {
     const fresh = await unknownRows(transaction, rows.slice(at, at + STATEMENT_ROWS));
     if (fresh.length === 0) continue;
+    await setProjects(transaction, fresh);
     await transaction.insertInto("devices").values(fresh).execute();
     created += fresh.length;
     const tags = fresh.flatMap(tagRows);
@@ -65,6 +66,17 @@ async function insertRows(
     }
   }
   return created;
+}
+
+async function setProjects(
+  transaction: Transaction<RegistryTables>,
+  rows: readonly DevicesTable[],
+): Promise<void> {
+  const keys = [...new Set(rows.map(({ product }) => product))];
+  const products = await transaction.selectFrom("products").select(["key", "project"])
+    .where("key", "in", keys).execute();
+  const projectOf = new Map(products.map(({ key, project }) => [key, project]));
+  for (const row of rows) row.project = projectOf.get(row.product) ?? DEFAULT_PROJECT;
 }
 
 async function unknownRows(

@@ -40,8 +40,15 @@ export interface DeviceWithSecret {
   readonly secret: string;
 }
 
-export function newRow(input: NewDevice, secret: string, nowMs: number): DevicesTable {
+/** @param project That of the product. */
+export function newRow(
+  input: NewDevice,
+  project: string,
+  secret: string,
+  nowMs: number,
+): DevicesTable {
   return {
+    project,
     product: input.product,
     device: input.device,
     name: input.name ?? "",

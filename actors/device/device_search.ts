@@ -17,11 +17,13 @@ import {
   orderOf,
   type Position,
 } from "../registry/list_order.ts";
-import type { RegistryStore } from "../registry/registry_store.ts";
+import { DEFAULT_PROJECT, type RegistryStore } from "../registry/registry_store.ts";
 import type { DevicesTable } from "../registry/tables.ts";
 
 /** What devices are filtered by. */
 export interface DeviceFilter {
+  /** Default: `default`. */
+  readonly project?: string;
   readonly product?: string;
   /** Part of device or name; ASCII letters in either case. */
   readonly q?: string;
@@ -36,7 +38,7 @@ export interface DeviceRows {
 const PRODUCT = { column: "product" };
 const DEVICE = { column: "device" };
 
-/** Each has an index that begins with its columns (`migrations.ts`). */
+/** Each has an index of its columns after that of the project (`migrations.ts`). */
 export const DEVICE_ORDERS = {
   "": [PRODUCT, DEVICE],
   device: [DEVICE, PRODUCT],
@@ -91,13 +93,14 @@ export async function countDevices(
 ): Promise<number | null> {
   const scan = scanOf(filter, DEFAULT_ORDER);
   // All rows are counted by pages of an index, a hundred times as fast as one by one.
-  if (scan.fixed.length + scan.filters.length === 0) return await countSlice(store, scan);
+  const isWhole = scan.fixed.length === 1 && scan.filters.length === 0;
+  if (isWhole && await isOnlyProject(store)) return await countAll(store);
   let count = 0;
   let from: Position | undefined;
   for (let looked = 0; looked <= rowsMax; looked += LIMITS.searchSliceRows) {
     const end = await sliceEnd(store, scan, from);
-    const isWhole = end !== undefined && scan.filters.length === 0;
-    count += isWhole ? LIMITS.searchSliceRows : await countSlice(store, scan, from, end);
+    const isFull = end !== undefined && scan.filters.length === 0;
+    count += isFull ? LIMITS.searchSliceRows : await countSlice(store, scan, from, end);
     if (end === undefined) return count;
     from = end;
     await letOthersRun(clock);
@@ -115,7 +118,9 @@ export async function findDevices(
   const products = Map.groupBy(keys, (key) => key.slice(0, key.indexOf("/")));
   for (const [product, ofProduct] of products) {
     if (filter.product !== undefined && filter.product !== product) continue;
-    const { fixed, filters } = scanOf({ q: filter.q ?? "", product }, DEFAULT_ORDER);
+    const { project, q = "" } = filter;
+    const asked = { q, product, ...(project === undefined ? undefined : { project }) };
+    const { fixed, filters } = scanOf(asked, DEFAULT_ORDER);
     const names = sql.join(ofProduct.map((key) => key.slice(product.length + 1)));
     const conditions = [...fixed, sql<boolean>`device in (${names})`, ...filters];
     if (filter.tag !== undefined) conditions.push(hasTag(filter.tag));
@@ -126,14 +131,16 @@ export async function findDevices(
   return found;
 }
 
-function scanOf({ product, tag, q }: DeviceFilter, order: ListOrder): Scan {
+function scanOf(filter: DeviceFilter, order: ListOrder): Scan {
+  const { project = DEFAULT_PROJECT, product, tag, q } = filter;
   const isSearch = q !== undefined && q !== "";
   const isByKey = order.columns === DEVICE_ORDERS[""];
   const canFix = isByKey || order.columns === DEVICE_ORDERS.device;
   // Tags are in order of product and device, and know no names.
   const isOfTag = tag !== undefined && !isSearch && canFix && (isByKey || product !== undefined);
-  const fixed: RawBuilder<boolean>[] = isOfTag ? [sql`tag = ${tag}`] : [];
+  const fixed = [isOfTag ? sql<boolean>`tag = ${tag}` : sql<boolean>`project = ${project}`];
   const filters: RawBuilder<boolean>[] = [];
+  if (isOfTag) filters.push(isOfProject(project));
   const isFixed = product !== undefined && canFix;
   if (isFixed) fixed.push(sql`product = ${product}`);
   // The sign keeps SQLite from taking the index of the product, and sorting all of it.
@@ -148,6 +155,12 @@ function scanOf({ product, tag, q }: DeviceFilter, order: ListOrder): Scan {
     order,
     filters,
   };
+}
+
+/** A tag knows no project. */
+function isOfProject(project: string): RawBuilder<boolean> {
+  return sql`exists (select 1 from products where products.key = device_tags.product
+    and products.project = ${project})`;
 }
 
 function hasTag(tag: string): RawBuilder<boolean> {
@@ -217,6 +230,17 @@ async function countSlice(
     select count(*) as count from ${sql.table(scan.table)}
     ${where([...range(scan, from, end), ...scan.filters])}`.execute(store.db);
   return Number(rows[0]!.count);
+}
+
+async function isOnlyProject(store: RegistryStore): Promise<boolean> {
+  const rows = await store.db.selectFrom("projects").select("id").limit(2).execute();
+  return rows.length === 1;
+}
+
+async function countAll(store: RegistryStore): Promise<number> {
+  const { count } = await store.db.selectFrom("devices")
+    .select((select) => select.fn.countAll<number>().as("count")).executeTakeFirstOrThrow();
+  return Number(count);
 }
 
 function where(conditions: readonly RawBuilder<boolean>[]): RawBuilder<unknown> {

@@ -73,11 +73,11 @@ export class DeviceRegistry {
     const issues = deviceIssues(input);
     if (issues.length > 0) return invalid(issues);
     const secret = input.secret ?? createSecret(this.#random);
-    const row = newRow(input, secret, this.#clock.nowMs());
+    const nowMs = this.#clock.nowMs();
     const untilMs = this.#clock.monotonicMs() + REMOVAL_MS_MAX;
     for (;;) {
       const outcome = await this.#store.db.transaction().execute((transaction) =>
-        insertDevice(transaction, row, secret)
+        insertDevice(transaction, input, secret, nowMs)
       );
       if (outcome !== undefined) return outcome;
       if (this.#clock.monotonicMs() >= untilMs) {
@@ -209,14 +209,16 @@ export class DeviceRegistry {
 /** Undefined: a device of this name is still being removed. */
 async function insertDevice(
   transaction: Transaction<RegistryTables>,
-  row: DevicesTable,
+  input: NewDevice,
   secret: string,
+  nowMs: number,
 ): Promise<Outcome<DeviceWithSecret> | undefined> {
-  const product = await transaction.selectFrom("products").select("key")
-    .where("key", "=", row.product).executeTakeFirst();
+  const product = await transaction.selectFrom("products").select("project")
+    .where("key", "=", input.product).executeTakeFirst();
   if (product === undefined) {
-    return refused("not_found", `Cannot find product "${row.product}"`);
+    return refused("not_found", `Cannot find product "${input.product}"`);
   }
+  const row = newRow(input, product.project, secret, nowMs);
   if (await storedRow(transaction, row.product, row.device) !== undefined) {
     const address = `${row.product}/${row.device}`;
     return refused("exists", `Cannot create device "${address}": it exists`);

@@ -57,6 +57,7 @@ function seenQuery(operator: "<" | ">", direction: "desc" | "asc"): string {
     select rows.key, row from (
       select key, seen from rows
       where seen is not null and (seen, key) ${operator} (?, ?) and key >= ? and key < ?
+        and (? is null or substr(key, 1, instr(key, '/') - 1) in (select value from json_each(?)))
       order by seen ${direction}, key ${direction} limit ?
     ) as page cross join rows on view = '${PRESENCE}' and rows.key = page.key
     order by page.seen ${direction}, page.key ${direction}`;
@@ -166,13 +167,14 @@ class SqliteViews implements ViewsStore {
     return found;
   }
 
-  #bySeen({ product, isDescending, after, limit }: SeenQuery): SeenDevice[] {
+  #bySeen({ product, products, isDescending, after, limit }: SeenQuery): SeenDevice[] {
     const { atMs, key } = after ??
       { atMs: isDescending ? Number.MAX_SAFE_INTEGER : Number.MIN_SAFE_INTEGER, key: "" };
     // "0" follows "/": the keys of a product stand between the two.
     const [from, to] = product === undefined ? ["", "\u{10ffff}"] : [`${product}/`, `${product}0`];
     const select = isDescending ? this.#selectLatest : this.#selectOldest;
-    return select.all(atMs, key, from, to, limit)
+    const own = products === undefined ? null : JSON.stringify(products);
+    return select.all(atMs, key, from, to, own, own, limit)
       .map(({ key, row }) => ({ key: String(key), row: JSON.parse(String(row)) }));
   }
 }

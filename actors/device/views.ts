@@ -40,6 +40,8 @@ export interface SeenDevice {
 export interface SeenQuery {
   /** Only of this product. */
   readonly product?: string;
+  /** Only of these products. */
+  readonly products?: readonly string[];
   /** Latest first; else longest ago first. Devices of one moment by key, in the same direction. */
   readonly isDescending: boolean;
   /** Goes on after this one. */
@@ -141,7 +143,7 @@ export function createMemoryViews(): ViewsStore {
 
 function seenOf(
   writes: readonly ViewWrite[],
-  { product = "", isDescending, after, limit }: SeenQuery,
+  { product = "", products, isDescending, after, limit }: SeenQuery,
 ): SeenDevice[] {
   const sign = isDescending ? -1 : 1;
   const compare = (one: SeenDevice, other: SeenDevice) =>
@@ -151,6 +153,7 @@ function seenOf(
   return writes.filter(({ view }) => view === PRESENCE)
     .map(({ key, row }) => ({ key, row: row as unknown as PresenceRow }))
     .filter(({ key }) => product === "" || key.startsWith(`${product}/`))
+    .filter(({ key }) => products?.includes(key.slice(0, key.indexOf("/"))) ?? true)
     .filter((seen) => start === undefined || (seen.key !== start.key && compare(start, seen) < 0))
     .sort(compare).slice(0, limit);
 }

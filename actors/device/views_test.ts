@@ -106,7 +106,9 @@ function contract(name: string, open: (folder: string) => ViewsStore): void {
         const isWanted = (key: string) => product === undefined || key.startsWith(`${product}/`);
         const expected = seen.filter(({ key }) => isWanted(key))
           .sort((a, b) => a.row.atMs - b.row.atMs || (a.key < b.key ? -1 : 1));
-        for (const isDescending of [false, true]) {
+        for (
+          const [isDescending, isList] of [[false, false], [true, false], [true, true]] as const
+        ) {
           const found: SeenDevice[] = [];
           let page: readonly SeenDevice[];
           do {
@@ -114,7 +116,7 @@ function contract(name: string, open: (folder: string) => ViewsStore): void {
             page = await store.bySeen({
               isDescending,
               limit: 7,
-              ...(product === undefined ? {} : { product }),
+              ...(product === undefined ? {} : isList ? { products: [product] } : { product }),
               ...(last === undefined ? {} : { after: { atMs: last.row.atMs, key: last.key } }),
             });
             found.push(...page);

@@ -4,7 +4,7 @@ import type { Issue } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import type { Transaction } from "../../runtime/store/relational_store.ts";
 import { type ChangesFollower, recordChange } from "../device/changes.ts";
-import { BAD_CURSOR, contains, versionRefusal } from "../registry/conditions.ts";
+import { BAD_CURSOR, contains, projectRefusal, versionRefusal } from "../registry/conditions.ts";
 import {
   cutPage,
   isAfter,
@@ -37,6 +37,8 @@ export interface Product {
 
 export interface NewProduct {
   readonly key: string;
+  /** Id of the project, for good. Default: `default`. */
+  readonly project?: string;
   /** Default: the key. */
   readonly name?: string;
   /** Default `open`. `strict` needs a model. */
@@ -48,7 +50,7 @@ export interface NewProduct {
 }
 
 /** Absent fields stay; `model: null` removes it. */
-export type ProductPatch = Partial<Omit<NewProduct, "key">>;
+export type ProductPatch = Partial<Omit<NewProduct, "key" | "project">>;
 
 export interface ProductFilter {
   /** Default: `default`. */
@@ -91,7 +93,10 @@ export class Products {
     this.#changes = options.changes;
   }
 
-  /** Refuses with `invalid` or `exists`. */
+  /**
+   * Refuses with `invalid`, `not_found` (the project) or `exists`. A key that another project had
+   * once stays its own: what devices of that key left behind must not change hands.
+   */
   async create(input: NewProduct): Promise<Outcome<Product>> {
     const { fields, issues } = checkFields(input);
     issues.unshift(...nameIssues("key", input.key));
@@ -102,7 +107,7 @@ export class Products {
     const nowMs = this.#clock.nowMs();
     const row: ProductsTable = {
       key: input.key,
-      project: DEFAULT_PROJECT,
+      project: input.project ?? DEFAULT_PROJECT,
       name: fields.name ?? input.key,
       mode,
       model,
@@ -112,7 +117,11 @@ export class Products {
       updated_at: nowMs,
     };
     const outcome = await this.#store.db.transaction().execute(async (transaction) => {
-      if (await rowOf(transaction, input.key) !== undefined) {
+      const gone = await projectRefusal(transaction, row.project);
+      if (gone !== undefined) return gone;
+      const isTaken = await rowOf(transaction, input.key) !== undefined ||
+        !await claimKey(transaction, input.key, row.project);
+      if (isTaken) {
         return refused("exists", `Cannot create product "${input.key}": the key is taken`);
       }
       await transaction.insertInto("products").values(row).execute();
@@ -146,6 +155,16 @@ export class Products {
     const { count } = await this.#store.db.selectFrom(counted.as("counted"))
       .select((select) => select.fn.countAll<number>().as("count")).executeTakeFirstOrThrow();
     return Number(count) > LIMITS.countRowsMax ? null : Number(count);
+  }
+
+  /** Keys of a project's products; undefined: the installation has this project only. */
+  async keysOf(project: string): Promise<readonly string[] | undefined> {
+    const { db } = this.#store;
+    const projects = await db.selectFrom("projects").select("id").limit(2).execute();
+    if (projects.length === 1 && projects[0]!.id === project) return undefined;
+    const rows = await db.selectFrom("products").select("key")
+      .where("project", "=", project).execute();
+    return rows.map(({ key }) => key);
   }
 
   /**
@@ -205,6 +224,19 @@ export class Products {
 
 function change(kind: "product_changed" | "product_deleted", product: string, atMs: number) {
   return { kind, product, device: "", atMs } as const;
+}
+
+/** False: it is, or was, another project's. */
+async function claimKey(
+  transaction: Transaction<RegistryTables>,
+  key: string,
+  project: string,
+): Promise<boolean> {
+  const claimed = await transaction.selectFrom("product_keys").select("project")
+    .where("key", "=", key).executeTakeFirst();
+  if (claimed !== undefined) return claimed.project === project;
+  await transaction.insertInto("product_keys").values({ key, project }).execute();
+  return true;
 }
 
 function rowOf(

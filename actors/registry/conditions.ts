@@ -1,7 +1,8 @@
 /** Conditions that the lists and writes of the registry share. */
 import type { Issue } from "../../runtime/errors.ts";
-import { type RawBuilder, sql } from "../../runtime/store/relational_store.ts";
+import { type RawBuilder, sql, type Transaction } from "../../runtime/store/relational_store.ts";
 import { type Refusal, refused } from "./outcome.ts";
+import type { RegistryTables } from "./tables.ts";
 
 export const BAD_CURSOR: Issue = {
   path: "cursor",
@@ -13,6 +14,16 @@ export const BAD_CURSOR: Issue = {
 export function contains(column: string, text: string): RawBuilder<boolean> {
   const pattern = `%${text.replace(/[!%_]/g, "!$&")}%`;
   return sql<boolean>`${sql.ref(column)} like ${pattern} escape '!'`;
+}
+
+/** Why nothing can be added to a project: it is not there, or being removed. */
+export async function projectRefusal(
+  transaction: Transaction<RegistryTables>,
+  id: string,
+): Promise<Refusal | undefined> {
+  const row = await transaction.selectFrom("projects").select("id")
+    .where("id", "=", id).where("deleted_at", "is", null).executeTakeFirst();
+  return row === undefined ? refused("not_found", `Cannot find project "${id}"`) : undefined;
 }
 
 /** Why a write to `row` is refused: it is not there, or another version is stored. */

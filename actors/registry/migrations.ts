@@ -1,11 +1,16 @@
 /** Migrations of `registry.db`. Ids rise by one; a released migration never changes. */
-import type { Kysely } from "../../runtime/store/relational_store.ts";
+import {
+  type ColumnDefinitionBuilder,
+  type Kysely,
+  sql,
+} from "../../runtime/store/relational_store.ts";
 import type { Migration } from "../../runtime/store/migrations.ts";
 
 export const REGISTRY_MIGRATIONS: readonly Migration[] = [
   { id: 1, name: "create registry", up: createRegistry },
   { id: 2, name: "create access", up: createAccess },
   { id: 3, name: "index orders of lists", up: indexOrders },
+  { id: 4, name: "tenancy and logins", up: addTenancy },
 ];
 
 async function createRegistry(db: Kysely<unknown>): Promise<void> {
@@ -107,5 +112,73 @@ async function indexOrders(db: Kysely<unknown>): Promise<void> {
   };
   for (const [name, [table, ...columns]] of Object.entries(indexes)) {
     await db.schema.createIndex(name).ifNotExists().on(table!).columns(columns).execute();
+  }
+}
+
+async function addTenancy(db: Kysely<unknown>): Promise<void> {
+  await addColumns(db, "projects", {
+    version: ["integer", (column) => column.notNull().defaultTo(1)],
+    updated_at: ["bigint", (column) => column.notNull().defaultTo(0)],
+    deleted_at: ["bigint", (column) => column],
+  });
+  await addColumns(db, "users", { last_login_at: ["bigint", (column) => column] });
+  await addColumns(db, "sessions", {
+    remote: ["varchar(64)", (column) => column.notNull().defaultTo("")],
+    agent: ["varchar(255)", (column) => column.notNull().defaultTo("")],
+  });
+  await db.schema.createTable("product_keys").ifNotExists()
+    .addColumn("key", "varchar(64)", (column) => column.primaryKey())
+    .addColumn("project", "varchar(64)", (column) => column.notNull())
+    .execute();
+  await sql`insert into product_keys (key, project) select p.key, p.project from products p
+    where not exists (select 1 from product_keys k where k.key = p.key)`.execute(db);
+  await addProjectToDevices(db);
+  await db.schema.createTable("browsers").ifNotExists()
+    .addColumn("token_hash", "binary(32)", (column) => column.primaryKey())
+    .addColumn("user", "varchar(64)", (column) => column.notNull())
+    .addColumn("used_at", "bigint", (column) => column.notNull())
+    .execute();
+  await db.schema.createIndex("browsers_of_user").ifNotExists()
+    .on("browsers").columns(["user", "used_at"]).execute();
+  await db.schema.createIndex("sessions_of_user").ifNotExists()
+    .on("sessions").columns(["user", "created_at"]).execute();
+  await db.schema.createIndex("users_of_project").ifNotExists()
+    .on("users").columns(["project", "name"]).execute();
+}
+
+/** Devices are listed, searched and counted by project: it comes first in their orders. */
+async function addProjectToDevices(db: Kysely<unknown>): Promise<void> {
+  await addColumns(db, "devices", {
+    project: ["varchar(64)", (column) => column.notNull().defaultTo("")],
+  });
+  await sql`update devices set project = (select p.project from products p
+    where p.key = devices.product) where project = ''`.execute(db);
+  const orders = {
+    key: ["product", "device", "name"],
+    device: ["device", "product", "name"],
+    name: ["name", "product", "device"],
+    created: ["created_at", "product", "device"],
+  };
+  for (const [name, columns] of Object.entries(orders)) {
+    await db.schema.dropIndex(`devices_by_${name}`).ifExists().execute();
+    await db.schema.createIndex(`devices_of_project_by_${name}`).ifNotExists()
+      .on("devices").columns(["project", ...columns]).execute();
+  }
+}
+
+type ColumnType = "integer" | "bigint" | "text" | "blob" | `varchar(${number})`;
+type ColumnRules = (column: ColumnDefinitionBuilder) => ColumnDefinitionBuilder;
+
+/** Those that are not there yet: a migration may run twice. */
+async function addColumns(
+  db: Kysely<unknown>,
+  table: string,
+  columns: Readonly<Record<string, readonly [ColumnType, ColumnRules]>>,
+): Promise<void> {
+  const tables = await db.introspection.getTables();
+  const present = tables.find(({ name }) => name === table)?.columns.map(({ name }) => name) ?? [];
+  for (const [name, [type, rules]] of Object.entries(columns)) {
+    if (present.includes(name)) continue;
+    await db.schema.alterTable(table).addColumn(name, type, rules).execute();
   }
 }

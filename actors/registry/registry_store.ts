@@ -7,7 +7,10 @@ import type { RegistryTables } from "./tables.ts";
 
 export type RegistryStore = RelationalStore<RegistryTables>;
 
-/** The project that everything belongs to until there are more. */
+/**
+ * The project of the first start. Its people run the installation: they make projects, and see what
+ * is of no single one.
+ */
 export const DEFAULT_PROJECT = "default";
 
 /** Opens or makes the registry at `path`, with project `default`. */
@@ -25,7 +28,14 @@ export async function openRegistryStore(
     .where("id", "=", DEFAULT_PROJECT).executeTakeFirst();
   if (project === undefined) {
     await store.db.insertInto("projects")
-      .values({ id: DEFAULT_PROJECT, name: "Default", created_at: nowMs }).execute();
+      .values({
+        id: DEFAULT_PROJECT,
+        name: "Default",
+        version: 1,
+        created_at: nowMs,
+        updated_at: nowMs,
+        deleted_at: null,
+      }).execute();
   }
   return store;
 }

@@ -7,7 +7,11 @@ import type { Generated } from "../../runtime/store/relational_store.ts";
 export interface ProjectsTable {
   id: string;
   name: string;
+  version: number;
   created_at: number;
+  updated_at: number;
+  /** Set while it is being removed: it is not there any more for anybody. */
+  deleted_at: number | null;
 }
 
 export interface ProductsTable {
@@ -22,7 +26,15 @@ export interface ProductsTable {
   updated_at: number;
 }
 
+/** Each key that was ever taken, and by which project; empty: by one that is gone. */
+export interface ProductKeysTable {
+  key: string;
+  project: string;
+}
+
 export interface DevicesTable {
+  /** That of the product. */
+  project: string;
   product: string;
   device: string;
   name: string;
@@ -67,6 +79,7 @@ export interface UsersTable {
   version: number;
   created_at: number;
   updated_at: number;
+  last_login_at: number | null;
 }
 
 export interface SessionsTable {
@@ -75,6 +88,17 @@ export interface SessionsTable {
   csrf: string;
   created_at: number;
   expires_at: number;
+  /** Network of the login. */
+  remote: string;
+  /** What the client called itself at the login. */
+  agent: string;
+}
+
+/** Browsers that a user has logged in with before; see `actors/access/login_gate.ts`. */
+export interface BrowsersTable {
+  token_hash: Uint8Array;
+  user: string;
+  used_at: number;
 }
 
 export interface KeysTable {
@@ -92,11 +116,13 @@ export interface KeysTable {
 export interface RegistryTables {
   projects: ProjectsTable;
   products: ProductsTable;
+  product_keys: ProductKeysTable;
   devices: DevicesTable;
   device_tags: DeviceTagsTable;
   changes: ChangesTable;
   followers: FollowersTable;
   users: UsersTable;
   sessions: SessionsTable;
+  browsers: BrowsersTable;
   api_keys: KeysTable;
 }

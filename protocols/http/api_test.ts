@@ -55,7 +55,9 @@ Deno.test("a person logs in, is known, needs the CSRF token to write, and logs o
   );
   const headers: Record<string, string> = { cookie: cookie!.split(";")[0]! };
   const who = await harness.send("GET", "/api/v1/session", { headers });
-  assert.deepEqual(await who.json(), { name: "owner", role: "owner", project: "default", csrf });
+  const { user, ...session } = await who.json();
+  assert.deepEqual([user.name, user.role], ["owner", "owner"]);
+  assert.deepEqual(session, { project: "default", scopes: ALL, csrf });
   const json = { key: "pump" };
   for (const token of [undefined, "", "x".repeat(csrf.length)]) {
     const sent = token === undefined ? headers : { ...headers, "x-csrf-token": token };

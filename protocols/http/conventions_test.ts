@@ -26,6 +26,8 @@ async function opened(): Promise<Fixture> {
   for (const device of ["a", "b"]) await harness.devices.create({ product: "pump", device });
   const owner = await harness.login("owner");
   for (let i = 0; i < 3; i++) await harness.key("devices:read");
+  for (const id of ["north", "south"]) await harness.projects.create({ id });
+  for (const role of ["operator", "viewer"] as const) await harness.login(role);
   const document = await (await harness.send("GET", "/openapi.json")).json();
   const parameters = new Map(harness.app.routes.map((route) => {
     const operation = document.paths[route.path][route.method];
@@ -52,6 +54,8 @@ Deno.test("each list pages in each of its orders, and refuses cursors and fields
     "/api/v1/devices",
     "/api/v1/keys",
     "/api/v1/products",
+    "/api/v1/projects",
+    "/api/v1/users",
   ]);
   for (const { name, path } of lists) {
     const get = async (query: string) => {

@@ -5,12 +5,13 @@
 import { timingSafeEqual } from "node:crypto";
 import type { Clock } from "../../runtime/clock.ts";
 import { LIMITS } from "../../runtime/limits.ts";
-import { isRoleAtLeast, type Policy } from "./policy.ts";
+import { DEFAULT_PROJECT } from "../../actors/registry/registry_store.ts";
+import { cookieValue, SESSION_COOKIE } from "./cookies.ts";
+import { type CallerPolicy, mayCall, type Policy } from "./policy.ts";
 import type { Caller, HttpPorts } from "./ports.ts";
 import { ProblemError } from "./problem.ts";
 import { type BucketRate, type BucketState, TokenBuckets } from "./token_buckets.ts";
 
-export const SESSION_COOKIE = "roost_session";
 export const CSRF_HEADER = "x-csrf-token";
 /** Longer credentials are refused unread. */
 const CREDENTIAL_CHARACTERS_MAX = 512;
@@ -64,7 +65,7 @@ export class Guard {
       const key = /^bearer +(\S+)$/i.exec(header.slice(0, CREDENTIAL_CHARACTERS_MAX))?.[1];
       return key === undefined ? undefined : await this.#ports.keys.find(key);
     }
-    const token = sessionToken(request.headers);
+    const token = cookieValue(request.headers, SESSION_COOKIE);
     return token === undefined ? undefined : await this.#ports.sessions.find(token);
   }
 
@@ -76,27 +77,13 @@ export class Guard {
   }
 }
 
-/** The session token of the cookie, if there is one that could be. */
-export function sessionToken(headers: Headers): string | undefined {
-  const cookies = headers.get("cookie");
-  if (cookies === null || cookies.length > 8_192) return undefined;
-  for (const cookie of cookies.split(";")) {
-    const [name, value] = cookie.trim().split("=", 2);
-    if (name !== SESSION_COOKIE || value === undefined || value === "") continue;
-    return value.length > CREDENTIAL_CHARACTERS_MAX ? undefined : value;
-  }
-  return undefined;
-}
-
-function assertAllowed(policy: Policy & { type: "caller" }, caller: Caller): void {
-  const isAllowed = caller.type === "user"
-    ? isRoleAtLeast(caller.role, policy.role)
-    : policy.scope !== undefined && caller.scopes.includes(policy.scope);
-  if (isAllowed) return;
+function assertAllowed(policy: CallerPolicy, caller: Caller): void {
+  if (mayCall(policy, caller)) return;
   const needed = policy.scope === undefined
     ? `a person of role ${policy.role}`
     : `role ${policy.role}, or a key with scope ${policy.scope}`;
-  throw new ProblemError("forbidden", `Cannot do this: it takes ${needed}`);
+  const where = policy.isOfInstallation ? `, of project ${DEFAULT_PROJECT}` : "";
+  throw new ProblemError("forbidden", `Cannot do this: it takes ${needed}${where}`);
 }
 
 function assertCsrf(request: Request, expected: string): void {

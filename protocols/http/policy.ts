@@ -3,7 +3,8 @@
  * app is made, and so does an entry without a route. API keys never manage users, sessions or keys.
  */
 import { assert } from "../../runtime/errors.ts";
-import type { Role, Scope } from "../../actors/access/principal.ts";
+import { type Principal, type Role, type Scope, SCOPES } from "../../actors/access/principal.ts";
+import { DEFAULT_PROJECT } from "../../actors/registry/registry_store.ts";
 
 export type Policy =
   /** Anyone who reaches the port. */
@@ -11,7 +12,15 @@ export type Policy =
   /** A device by its own credentials, for its own path. */
   | { readonly type: "device" }
   /** A person of at least this role, or a key with this scope; no scope: never a key. */
-  | { readonly type: "caller"; readonly role: Role; readonly scope: Scope | undefined };
+  | {
+    readonly type: "caller";
+    readonly role: Role;
+    readonly scope: Scope | undefined;
+    /** What is of no single project: only for those of project `default`. */
+    readonly isOfInstallation?: boolean;
+  };
+
+export type CallerPolicy = Policy & { readonly type: "caller" };
 
 const PUBLIC: Policy = { type: "public" };
 const DEVICE: Policy = { type: "device" };
@@ -30,6 +39,22 @@ export const POLICIES: Readonly<Record<string, Policy>> = {
   "POST /api/v1/session": PUBLIC,
   "GET /api/v1/session": person("viewer"),
   "DELETE /api/v1/session": person("viewer"),
+  "PATCH /api/v1/session/password": person("viewer"),
+  "GET /api/v1/sessions": person("viewer"),
+  "DELETE /api/v1/sessions/{id}": person("viewer"),
+
+  "POST /api/v1/projects": ofInstallation(person("owner")),
+  "GET /api/v1/projects": person("viewer"),
+  "GET /api/v1/projects/{id}": person("viewer"),
+  "PATCH /api/v1/projects/{id}": person("owner"),
+  "DELETE /api/v1/projects/{id}": ofInstallation(person("owner")),
+  "POST /api/v1/projects/{id}/owners": ofInstallation(person("owner")),
+
+  "POST /api/v1/users": person("owner"),
+  "GET /api/v1/users": person("owner"),
+  "GET /api/v1/users/{id}": person("owner"),
+  "PATCH /api/v1/users/{id}": person("owner"),
+  "DELETE /api/v1/users/{id}": person("owner"),
 
   "POST /api/v1/keys": person("owner"),
   "GET /api/v1/keys": person("owner"),
@@ -55,14 +80,18 @@ export const POLICIES: Readonly<Record<string, Policy>> = {
   "PATCH /api/v1/devices/{product}/{device}/shadow": caller("operator", "devices:write"),
   "GET /api/v1/devices/{product}/{device}/telemetry": caller("viewer", "devices:read"),
 
-  "GET /api/v1/cluster/ledger": caller("viewer", "cluster:read"),
-  "GET /api/v1/cluster/tree": caller("viewer", "cluster:read"),
-  "POST /api/v1/cluster/tree/kill": person("owner"),
+  "GET /api/v1/cluster/ledger": ofInstallation(caller("viewer", "cluster:read")),
+  "GET /api/v1/cluster/tree": ofInstallation(caller("viewer", "cluster:read")),
+  "POST /api/v1/cluster/tree/kill": ofInstallation(person("owner")),
   "GET /api/v1/cluster/dead-letters": caller("operator", "cluster:read"),
   "POST /api/v1/cluster/dead-letters/replay": caller("operator", "cluster:write"),
   "POST /api/v1/cluster/dead-letters/discard": caller("operator", "cluster:write"),
-  "GET /api/v1/cluster/partitions/{partition}/pending": caller("operator", "cluster:read"),
-  "POST /api/v1/cluster/partitions/{partition}/skip-damage": caller("operator", "cluster:write"),
+  "GET /api/v1/cluster/partitions/{partition}/pending": ofInstallation(
+    caller("operator", "cluster:read"),
+  ),
+  "POST /api/v1/cluster/partitions/{partition}/skip-damage": ofInstallation(
+    caller("operator", "cluster:write"),
+  ),
 };
 
 const RANKS: Readonly<Record<Role, number>> = { viewer: 0, operator: 1, owner: 2 };
@@ -85,10 +114,30 @@ export function assertAllPoliciesUsed(names: ReadonlySet<string>): void {
   }
 }
 
-function person(role: Role): Policy {
+/** The one decision, for every way of access. */
+export function mayCall(policy: CallerPolicy, caller: Principal): boolean {
+  if (policy.isOfInstallation && caller.project !== DEFAULT_PROJECT) return false;
+  return caller.type === "user"
+    ? isRoleAtLeast(caller.role, policy.role)
+    : policy.scope !== undefined && caller.scopes.includes(policy.scope);
+}
+
+/** Scopes of keys that stand for what this caller may do. */
+export function scopesOf(caller: Principal): Scope[] {
+  if (caller.type === "key") return [...caller.scopes];
+  const policies = Object.values(POLICIES).filter((policy) => policy.type === "caller");
+  const allowed = policies.filter((policy) => mayCall(policy, caller)).map(({ scope }) => scope);
+  return SCOPES.filter((scope) => allowed.includes(scope));
+}
+
+function person(role: Role): CallerPolicy {
   return { type: "caller", role, scope: undefined };
 }
 
-function caller(role: Role, scope: Scope): Policy {
+function caller(role: Role, scope: Scope): CallerPolicy {
   return { type: "caller", role, scope };
+}
+
+function ofInstallation(policy: CallerPolicy): CallerPolicy {
+  return { ...policy, isOfInstallation: true };
 }

@@ -2,15 +2,23 @@ import assert from "node:assert/strict";
 import { AssertionError } from "../../runtime/errors.ts";
 import { type Role, type Scope, SCOPES } from "../../actors/access/principal.ts";
 import { basic, deadLetter, HttpHarness, SECRET } from "../../test/support/http_harness.ts";
+import { requestOf } from "../../test/support/http_requests.ts";
 import { assertAllPoliciesUsed, POLICIES, policyOf } from "./policy.ts";
-import type { Route } from "./route.ts";
 
 /** What is expected of a caller: written out on its own, not read from the table. */
 const PUBLIC = ["GET /", "GET /docs", "GET /openapi.json", "GET /livez", "GET /readyz"]
   .concat(["GET /metrics", "POST /api/v1/session"]);
-const VIEWER = [
+const OWN_SESSION = [
   "GET /api/v1/session",
   "DELETE /api/v1/session",
+  "PATCH /api/v1/session/password",
+  "GET /api/v1/sessions",
+  "DELETE /api/v1/sessions/{id}",
+];
+const VIEWER = [
+  ...OWN_SESSION,
+  "GET /api/v1/projects",
+  "GET /api/v1/projects/{id}",
   "GET /api/v1/products",
   "GET /api/v1/products/{product}",
   "GET /api/v1/products/{product}/model",
@@ -23,47 +31,26 @@ const VIEWER = [
   "GET /api/v1/cluster/tree",
 ];
 const OWNER = [
+  "POST /api/v1/projects",
+  "PATCH /api/v1/projects/{id}",
+  "DELETE /api/v1/projects/{id}",
+  "POST /api/v1/projects/{id}/owners",
+  "POST /api/v1/users",
+  "GET /api/v1/users",
+  "GET /api/v1/users/{id}",
+  "PATCH /api/v1/users/{id}",
+  "DELETE /api/v1/users/{id}",
   "POST /api/v1/keys",
   "GET /api/v1/keys",
   "DELETE /api/v1/keys/{id}",
   "POST /api/v1/cluster/tree/kill",
 ];
-const NEVER_A_KEY = [...OWNER, "GET /api/v1/session", "DELETE /api/v1/session"];
-
-/** A path and a body that the route would take. */
-function requestOf(route: Route): { path: string; json: unknown } {
-  const path = route.path.replace("{product}", "pump").replace("{device}", "p-1")
-    .replace("{event}", "hot").replace("{id}", "k1").replace("{partition}", "0");
-  const query = path.endsWith("/telemetry") ? "?keys=temperature" : "";
-  return { path: path + query, json: route.method === "get" ? undefined : bodyOf(route) };
-}
-
-function bodyOf(route: Route): unknown {
-  switch (route.name) {
-    case "POST /api/v1/session":
-      return { name: "nobody", password: "wrong" };
-    case "POST /api/v1/keys":
-      return { name: "k", scopes: ["devices:read"] };
-    case "POST /api/v1/products":
-      return { key: "other" };
-    case "POST /api/v1/devices":
-      return { product: "pump", device: `d-${made++}` };
-    case "PATCH /api/v1/devices/{product}/{device}/shadow":
-      return { desired: { on: true } };
-    case "POST /api/v1/cluster/tree/kill":
-      return { path: "gateways/http" };
-    case "POST /api/v1/cluster/dead-letters/replay":
-    case "POST /api/v1/cluster/dead-letters/discard":
-      return { ids: ["1"] };
-    case "POST /api/v1/cluster/partitions/{partition}/skip-damage":
-      return { offset: 0 };
-    case "PUT /api/v1/products/{product}/model":
-      return { properties: [], events: [], services: [] };
-    default:
-      return {};
-  }
-}
-let made = 0;
+const NEVER_A_KEY = [
+  ...OWNER,
+  ...OWN_SESSION,
+  "GET /api/v1/projects",
+  "GET /api/v1/projects/{id}",
+];
 
 interface Sweep {
   readonly caller: string;
@@ -76,8 +63,7 @@ async function sweep(harness: HttpHarness, { caller, headers, expected }: Sweep)
   for (const route of harness.app.routes) {
     if (route.name === "DELETE /api/v1/session" && headers.cookie !== undefined) continue;
     if (route.name.startsWith("DELETE /api/v1/devices") || route.policy.type === "device") continue;
-    const { path, json } = requestOf(route);
-    const method = route.method.toUpperCase();
+    const { method, path, json } = requestOf(route);
     const answer = await harness.send(method, path, { headers, json });
     const body = await answer.text();
     const said = `${caller}: ${route.name} → ${answer.status} ${body.slice(0, 200)}`;

@@ -18,12 +18,14 @@ import type { StoppedPartitions } from "../../runtime/log/stopped_partitions.ts"
 import type { ApiKeys } from "../../actors/access/api_keys.ts";
 import type { Principal } from "../../actors/access/principal.ts";
 import type { Sessions } from "../../actors/access/sessions.ts";
+import type { Users } from "../../actors/access/users.ts";
 import type { RegistryDirectory } from "../../actors/device/device_directory.ts";
 import type { DeviceDirectory } from "../../actors/device/directory.ts";
 import type { DeviceState, PresenceRow } from "../../actors/device/messages.ts";
 import type { DeviceRegistry } from "../../actors/device/registry.ts";
 import type { SeenDevice, SeenQuery } from "../../actors/device/views.ts";
 import type { Products } from "../../actors/product/products.ts";
+import type { Projects } from "../../actors/project/projects.ts";
 import type { TelemetryStore } from "../../actors/telemetry/store.ts";
 import type { BucketRate } from "./token_buckets.ts";
 
@@ -60,14 +62,19 @@ export interface HealthPorts {
 export interface HttpPorts {
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly directory: DeviceDirectory & Pick<RegistryDirectory, "validateDesired">;
+  readonly directory: DeviceDirectory & Pick<RegistryDirectory, "validateDesired" | "projectOf">;
   readonly ingress: Ingress;
-  readonly products: Pick<Products, "create" | "get" | "list" | "count" | "update" | "delete">;
+  readonly products: Pick<
+    Products,
+    "create" | "get" | "list" | "count" | "keysOf" | "update" | "delete"
+  >;
   readonly devices: Pick<
     DeviceRegistry,
     "create" | "get" | "find" | "list" | "count" | "update" | "delete" | "rotateSecret"
   >;
-  readonly sessions: Pick<Sessions, "login" | "find" | "logout">;
+  readonly projects: Pick<Projects, "create" | "get" | "list" | "count" | "rename" | "delete">;
+  readonly users: Pick<Users, "create" | "get" | "list" | "count" | "update" | "delete">;
+  readonly sessions: Pick<Sessions, "login" | "confirm" | "find" | "logout" | "list" | "end">;
   readonly keys: Pick<ApiKeys, "create" | "list" | "count" | "delete" | "find">;
   readonly telemetry: Pick<TelemetryStore, "range" | "buckets" | "thin">;
   /** Committed state of a device's actor; undefined if it never had a message. */

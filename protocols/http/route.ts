@@ -4,6 +4,7 @@
  */
 import { type OpenAPIHono, z } from "@hono/zod-openapi";
 import { LIMITS } from "../../runtime/limits.ts";
+import { DEFAULT_PROJECT } from "../../actors/registry/registry_store.ts";
 import { type Policy, policyOf } from "./policy.ts";
 import type { Caller } from "./ports.ts";
 import { type ProblemCode, PROBLEMS } from "./problem.ts";
@@ -243,7 +244,8 @@ function accessText(policy: Policy): string {
   const keys = policy.scope === undefined
     ? "never an API key"
     : `or an API key with scope \`${policy.scope}\``;
-  return `Access: role \`${policy.role}\` or above, ${keys}.`;
+  const where = policy.isOfInstallation ? ` Only of project \`${DEFAULT_PROJECT}\`.` : "";
+  return `Access: role \`${policy.role}\` or above, ${keys}.${where}`;
 }
 
 function securityOf(policy: Policy): Record<string, string[]>[] {

@@ -1,6 +1,7 @@
 /** Schemas that several routes share. Structure only: the domain checks what the words mean. */
 import { z } from "@hono/zod-openapi";
 import { LIMITS } from "../../runtime/limits.ts";
+import { ROLES } from "../../actors/access/principal.ts";
 import { isName, NAME_RULE } from "../../actors/registry/names.ts";
 
 export const NAME = z.string().refine(isName, { error: `Cannot accept the name: ${NAME_RULE}` });
@@ -38,6 +39,11 @@ export const VALUES = z.record(z.string(), VALUE).openapi({
 export const DEVICE_PARAMS = z.object({
   product: name("Key of the product.", "pump"),
   device: name("Name of the device within its product.", "p-1"),
+});
+
+export const ROLE = z.enum(ROLES).openapi({
+  description: "What the user may do. Each may do what the next one may: owner, operator, viewer.",
+  example: "operator",
 });
 
 /** Text of a query parameter that is a whole number. */

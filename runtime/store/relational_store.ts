@@ -14,7 +14,14 @@ import type { Logger } from "../logger.ts";
 import { applyMigrations, type Migration, pendingMigrations } from "./migrations.ts";
 import { createSqliteDialect } from "./sqlite_dialect.ts";
 
-export { type Generated, Kysely, type RawBuilder, sql, type Transaction } from "kysely";
+export {
+  type ColumnDefinitionBuilder,
+  type Generated,
+  Kysely,
+  type RawBuilder,
+  sql,
+  type Transaction,
+} from "kysely";
 
 export type SqlRow = Readonly<Record<string, SQLOutputValue>>;
 

@@ -12,7 +12,12 @@ import type { DeviceMessage, DeviceState, PresenceRow } from "../../actors/devic
 import { DeviceRegistry } from "../../actors/device/registry.ts";
 import { createMemoryViews, PRESENCE } from "../../actors/device/views.ts";
 import { Products } from "../../actors/product/products.ts";
-import { openRegistryStore } from "../../actors/registry/registry_store.ts";
+import {
+  type ProjectRemovals,
+  startProjectRemovals,
+} from "../../actors/project/project_removals.ts";
+import { Projects } from "../../actors/project/projects.ts";
+import { openRegistryStore, type RegistryStore } from "../../actors/registry/registry_store.ts";
 import { MemoryTelemetryStore } from "../../actors/telemetry/memory_store.ts";
 import { createHttpApp, type HttpApp } from "../../protocols/http/http_app.ts";
 import type { HttpPorts } from "../../protocols/http/ports.ts";
@@ -26,7 +31,7 @@ import { FakeIngress } from "./fake_ingress.ts";
 import { createManualClock, type ManualClock } from "./manual_clock.ts";
 
 export const START_MS = 1_700_000_000_000;
-const PASSWORD = "a long password";
+export const PASSWORD = "a long password";
 
 /** Answers questions of the API by the device's own behaviour. */
 class ActorIngress extends FakeIngress {
@@ -96,10 +101,13 @@ export class HttpHarness implements AsyncDisposable {
   readonly notReady: string[] = [];
   readonly telemetry = new MemoryTelemetryStore();
   app!: HttpApp;
+  store!: RegistryStore;
   devices!: DeviceRegistry;
   products!: Products;
   keys!: ApiKeys;
   users!: Users;
+  projects!: Projects;
+  removals!: ProjectRemovals;
   ports!: HttpPorts;
   readonly #resources = new AsyncDisposableStack();
 
@@ -122,7 +130,7 @@ export class HttpHarness implements AsyncDisposable {
     const directory = await Deno.makeTempDir({ prefix: "roost-http-" });
     this.#resources.defer(() => Deno.remove(directory, { recursive: true }));
     const store = await openRegistryStore({ path: join(directory, "registry.db"), clock, logger });
-    this.#resources.use(store);
+    this.store = this.#resources.use(store);
     const changes = startChangesFollower({ store, clock, logger, pollMs: 1_000 });
     this.#resources.use(changes);
     const known = createDeviceDirectory({ reader: store.reader, changes, logger });
@@ -132,11 +140,17 @@ export class HttpHarness implements AsyncDisposable {
     this.products = new Products({ store, clock, changes });
     this.keys = new ApiKeys({ store, clock, random });
     this.users = new Users({ store, clock, random, passwords });
+    this.removals = startProjectRemovals({ store, changes, clock, logger });
+    this.#resources.use(this.removals);
+    const onDeleted = () => this.removals.wake();
+    this.projects = new Projects({ store, clock, users: this.users, onDeleted });
     this.ports = {
       clock,
       logger,
       directory: known,
       ingress: this.ingress,
+      projects: this.projects,
+      users: this.users,
       products: this.products,
       devices: this.devices,
       sessions: new Sessions({ store, clock, random, passwords }),
@@ -262,9 +276,9 @@ export class HttpHarness implements AsyncDisposable {
   }
 
   /** Headers of a fresh session of a person of this role. */
-  async login(role: Role): Promise<Record<string, string>> {
-    const name = `a-${role}`;
-    await this.users.create({ name, role, password: PASSWORD });
+  async login(role: Role, project = "default"): Promise<Record<string, string>> {
+    const name = `${project}-${role}`;
+    await this.users.create({ name, role, password: PASSWORD, project });
     const answer = await this.send("POST", "/api/v1/session", {
       json: { name, password: PASSWORD },
     });
@@ -275,7 +289,11 @@ export class HttpHarness implements AsyncDisposable {
 
   /** Headers of a key with these scopes. */
   async key(...scopes: readonly string[]): Promise<Record<string, string>> {
-    const creator = { project: "default", id: "u1" };
+    return await this.keyOf("default", ...scopes);
+  }
+
+  async keyOf(project: string, ...scopes: readonly string[]): Promise<Record<string, string>> {
+    const creator = { project, id: "u1" };
     const made = await this.keys.create({ name: "test", scopes }, creator);
     if (!made.ok) throw new Error(made.message);
     return { authorization: `Bearer ${made.value.key}` };

@@ -3,11 +3,12 @@ import { z } from "@hono/zod-openapi";
 import { LIMITS } from "../../../runtime/limits.ts";
 import type { StoredDeadLetter } from "../../../runtime/log/partition_log.ts";
 import { decodeCursor, encodeCursor } from "../cursor.ts";
-import type { HttpPorts } from "../ports.ts";
+import type { Caller, HttpPorts } from "../ports.ts";
 import { definedOf } from "../request_input.ts";
 import { answer, answerPage } from "../responses.ts";
 import { createRoute, type Route } from "../route.ts";
 import { LIST_QUERY, pageOf, sortBy, time } from "../schemas.ts";
+import { isOwnActor } from "./device_access.ts";
 
 const BODY_CHARACTERS_MAX = 4_096;
 const ID = z.string().regex(/^\d{1,15}$/, "Cannot accept this: the id of a dead letter");
@@ -55,20 +56,26 @@ const IDS = z.strictObject({
   }),
 }).openapi("DeadLetterIds");
 const PATH = "/api/v1/cluster/dead-letters";
+/** Letters read at once, and at most, to count those of one project among several. */
+const PAGE = 500;
+const LOOKED_MAX = 10_000;
 const DECODER = new TextDecoder();
 
 export function deadLetterRoutes(ports: HttpPorts): Route[] {
   return [listLetters(ports), replay(ports), discard(ports)];
 }
 
-function listLetters({ cluster }: HttpPorts): Route {
+function listLetters(ports: HttpPorts): Route {
   return createRoute({
     method: "get",
     path: PATH,
     tag: "cluster",
     summary: "Lists dead letters",
-    description: "Newest first, or as `sort` says. A count stops at " +
-      `${LIMITS.deadLettersCountedMax}: beyond it \`count\` is null.`,
+    description:
+      "Of devices of the caller's project, newest first, or as `sort` says; those of no product " +
+      "belong to `default`. A page may be short, even empty, while `nextCursor` is not null. A " +
+      `count stops at ${LIMITS.deadLettersCountedMax} letters, where there are several projects at ` +
+      `${LOOKED_MAX} of all: beyond it \`count\` is null.`,
     query: z.strictObject({
       ...LIST_QUERY,
       sort: sortBy(["parkedAt"], "In the order they were parked in, which is that of their ids.")
@@ -85,24 +92,25 @@ function listLetters({ cluster }: HttpPorts): Route {
         example: { items: [EXAMPLE], nextCursor: null },
       },
     },
-    async handle({ query }) {
+    async handle({ query, caller }) {
       const { limit = 50, cursor, to } = query;
       const isOldestFirst = query.sort === "parkedAt";
       const kind = isOldestFirst ? "parked" : "dead";
       const id = cursor === undefined ? undefined : decodeCursor(kind, cursor);
       const place = isOldestFirst ? { afterId: id ?? 0 } : { beforeId: id };
-      const letters = await cluster.deadLetters(
+      const letters = await ports.cluster.deadLetters(
         definedOf({ limit: limit + 1, ...place, address: to }),
       );
-      const items = letters.slice(0, limit);
-      const nextCursor = letters.length > limit ? encodeCursor(kind, items.at(-1)!.id) : null;
-      const count = query.count ? await cluster.countDeadLetters(to) : undefined;
+      const looked = letters.slice(0, limit);
+      const items = looked.filter((letter) => isOwnActor(ports, caller, letter.to));
+      const nextCursor = letters.length > limit ? encodeCursor(kind, looked.at(-1)!.id) : null;
+      const count = query.count ? await countOwn(ports, caller, to) : undefined;
       return answerPage(items.map(viewOf), nextCursor, count);
     },
   });
 }
 
-function replay({ cluster }: HttpPorts): Route {
+function replay(ports: HttpPorts): Route {
   return createRoute({
     method: "post",
     path: `${PATH}/replay`,
@@ -118,13 +126,14 @@ function replay({ cluster }: HttpPorts): Route {
         example: { replayed: 1 },
       },
     },
-    async handle({ body }) {
-      return answer(200, { replayed: await cluster.replayDeadLetters(numbersOf(body.ids)) });
+    async handle({ body, caller }) {
+      const ids = await ownLetters(ports, caller!, body.ids);
+      return answer(200, { replayed: await ports.cluster.replayDeadLetters(ids) });
     },
   });
 }
 
-function discard({ cluster }: HttpPorts): Route {
+function discard(ports: HttpPorts): Route {
   return createRoute({
     method: "post",
     path: `${PATH}/discard`,
@@ -140,14 +149,46 @@ function discard({ cluster }: HttpPorts): Route {
         example: { discarded: 1 },
       },
     },
-    async handle({ body }) {
-      return answer(200, { discarded: await cluster.discardDeadLetters(numbersOf(body.ids)) });
+    async handle({ body, caller }) {
+      const ids = await ownLetters(ports, caller!, body.ids);
+      return answer(200, { discarded: await ports.cluster.discardDeadLetters(ids) });
     },
   });
 }
 
-function numbersOf(ids: readonly string[]): number[] {
-  return [...new Set(ids)].map(Number);
+/** Null: too many. Among several projects the letters are looked at one by one. */
+async function countOwn(
+  ports: HttpPorts,
+  caller: Caller | undefined,
+  to: string | undefined,
+): Promise<number | null> {
+  if (to !== undefined && !isOwnActor(ports, caller, to)) return 0;
+  if (to !== undefined || await ports.projects.count({}) === 1) {
+    return await ports.cluster.countDeadLetters(to);
+  }
+  let count = 0;
+  let beforeId: number | undefined;
+  for (let looked = 0; looked < LOOKED_MAX; looked += PAGE) {
+    const letters = await ports.cluster.deadLetters(definedOf({ limit: PAGE, beforeId }));
+    count += letters.filter((letter) => isOwnActor(ports, caller, letter.to)).length;
+    if (letters.length < PAGE) return count;
+    beforeId = letters.at(-1)!.id;
+  }
+  return null;
+}
+
+/** Those of the ids that are there and of the caller's project. */
+async function ownLetters(
+  ports: HttpPorts,
+  caller: Caller,
+  ids: readonly string[],
+): Promise<number[]> {
+  const own: number[] = [];
+  for (const id of new Set(ids.map(Number))) {
+    const [letter] = await ports.cluster.deadLetters({ beforeId: id + 1, limit: 1 });
+    if (letter?.id === id && isOwnActor(ports, caller, letter.to)) own.push(id);
+  }
+  return own;
 }
 
 function viewOf(letter: StoredDeadLetter): z.infer<typeof LETTER> {

@@ -23,7 +23,9 @@ export async function findDevice(
   caller: Caller | undefined,
   { product, device }: DeviceName,
 ): Promise<Device> {
-  const found = isOfProject(caller) ? await ports.devices.get(product, device) : undefined;
+  const found = isOwn(ports, caller, product)
+    ? await ports.devices.get(product, device)
+    : undefined;
   if (found === undefined) throw new NotFoundError(`Cannot find device "${product}/${device}"`);
   return found;
 }
@@ -38,9 +40,24 @@ export async function requireDevice(
   return `${name.product}/${name.device}`;
 }
 
-/** All products and devices are of the default project until there are more. */
-export function isOfProject(caller: Caller | undefined): boolean {
-  return caller?.project === DEFAULT_PROJECT;
+/** Whether the product, and so each of its devices, is of the caller's project. */
+export function isOwn(
+  ports: Pick<HttpPorts, "directory">,
+  caller: Caller | undefined,
+  product: string,
+): boolean {
+  return caller !== undefined && ports.directory.projectOf(product) === caller.project;
+}
+
+/** Whether an actor is of the caller's project; what is of no product is of `default`. */
+export function isOwnActor(
+  { directory }: Pick<HttpPorts, "directory">,
+  caller: Caller | undefined,
+  address: string,
+): boolean {
+  const [kind, product] = address.split("/", 2);
+  const project = kind === "device" ? directory.projectOf(product ?? "") : undefined;
+  return (project ?? DEFAULT_PROJECT) === caller?.project;
 }
 
 export async function viewDevice(ports: HttpPorts, device: Device): Promise<DeviceView> {

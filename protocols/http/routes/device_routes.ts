@@ -1,5 +1,6 @@
 /** Devices of the registry: made, found, changed, removed; their secrets. */
 import { z } from "@hono/zod-openapi";
+import { NotFoundError } from "../../../runtime/errors.ts";
 import { LIMITS } from "../../../runtime/limits.ts";
 import { listBySeen } from "../../../actors/device/device_by_seen.ts";
 import type { DevicePatch } from "../../../actors/device/registry.ts";
@@ -9,13 +10,7 @@ import { definedOf } from "../request_input.ts";
 import { answer, answerPage, assertMatches, noContent, versionTag } from "../responses.ts";
 import { createRoute, type Route } from "../route.ts";
 import { DEVICE_PARAMS, LIST_QUERY, NAME, name, pageOf, sortBy, time, title } from "../schemas.ts";
-import {
-  type DeviceName,
-  findDevice,
-  isOfProject,
-  viewDevice,
-  viewDevices,
-} from "./device_access.ts";
+import { type DeviceName, findDevice, isOwn, viewDevice, viewDevices } from "./device_access.ts";
 
 const TAG = z.string().min(1).max(LIMITS.nameCharactersMax);
 const TAGS = z.array(TAG).max(LIMITS.tagsPerDeviceMax).openapi({
@@ -116,7 +111,9 @@ function createDevice(ports: HttpPorts): Route {
     },
     problems: ["not-found", "conflict"],
     async handle({ body, caller }) {
-      if (!isOfProject(caller)) await findDevice(ports, caller, body);
+      if (!isOwn(ports, caller, body.product)) {
+        throw new NotFoundError(`Cannot find product "${body.product}"`);
+      }
       const { device, secret } = valueOf(await ports.devices.create(definedOf(body)));
       const view = { ...await viewDevice(ports, device), secret };
       return answer(201, view, { etag: versionTag(device), location: locationOf(device) });
@@ -154,14 +151,13 @@ function listDevices(ports: HttpPorts): Route {
       },
     },
     async handle({ query, caller }) {
-      if (!isOfProject(caller)) return answerPage([], null, query.count ? 0 : undefined);
-      const { count: isCounted, sort, ...filter } = definedOf({
-        ...query,
-        limit: query.limit ?? 50,
-      });
+      const { count: isCounted, sort, ...rest } = query;
+      const { project } = caller!;
+      const filter = definedOf({ ...rest, project, limit: query.limit ?? 50 });
+      const sources = { devices: ports.devices, products: ports.products, views: ports };
       const page = valueOf(
         sort === "lastSeenAt" || sort === "-lastSeenAt"
-          ? await listBySeen({ devices: ports.devices, views: ports }, { ...filter, sort })
+          ? await listBySeen(sources, { ...filter, sort })
           : await ports.devices.list(definedOf({ ...filter, sort })),
         "query.",
       );
@@ -228,7 +224,8 @@ function deleteDevice(ports: HttpPorts): Route {
     responses: { 204: { description: "It is not there any more." } },
     problems: ["precondition-failed"],
     async handle({ params: { product, device }, caller, request }) {
-      const found = isOfProject(caller) ? await ports.devices.get(product, device) : undefined;
+      const isKnown = isOwn(ports, caller, product);
+      const found = isKnown ? await ports.devices.get(product, device) : undefined;
       if (found === undefined) return noContent();
       assertMatches(request.headers, versionTag(found));
       const version = request.headers.has("if-match") ? found.version : undefined;

@@ -8,6 +8,7 @@ import type { HttpPorts } from "../ports.ts";
 import { answer } from "../responses.ts";
 import { createRoute, type Route } from "../route.ts";
 import { CURSOR, LIMIT, pageOf, time } from "../schemas.ts";
+import { isOwnActor } from "./device_access.ts";
 
 const BODY_CHARACTERS_MAX = 4_096;
 const PATH = "/api/v1/cluster/partitions/{partition}";
@@ -71,13 +72,14 @@ export function partitionRoutes(ports: HttpPorts): Route[] {
   return [listPending(ports), skipDamage(ports)];
 }
 
-function listPending({ cluster }: HttpPorts): Route {
+function listPending(ports: HttpPorts): Route {
   return createRoute({
     method: "get",
     path: `${PATH}/pending`,
     tag: "cluster",
     summary: "Lists what is pending in a partition",
-    description: "In order of acceptance, as it is stored now. Damaged records are one item.",
+    description: "In order of acceptance, as it is stored now. Damaged records are one item. " +
+      "Records of other projects show neither their actor nor what they hold.",
     params: PARAMS,
     query: z.strictObject({ limit: LIMIT.optional(), cursor: CURSOR.optional() }),
     responses: {
@@ -88,14 +90,18 @@ function listPending({ cluster }: HttpPorts): Route {
       },
     },
     problems: ["not-found"],
-    async handle({ params, query }) {
+    async handle({ params, query, caller }) {
       const partition = partitionOf(params.partition);
       const from = query.cursor === undefined ? 0 : decodeCursor("pending", query.cursor);
-      const page = await cluster.peekPending(partition, from, query.limit ?? 50);
+      const page = await ports.cluster.peekPending(partition, from, query.limit ?? 50);
       const nextCursor = page.nextOffset === undefined
         ? null
         : encodeCursor("pending", page.nextOffset);
-      return answer(200, { items: page.records.map(viewOf), nextCursor });
+      const isAlone = await ports.projects.count({}) === 1;
+      const isShown = ({ to }: PendingRecord) =>
+        isAlone || (to !== undefined && isOwnActor(ports, caller, to));
+      const items = page.records.map((record) => viewOf(record, isShown(record)));
+      return answer(200, { items, nextCursor });
     },
   });
 }
@@ -138,16 +144,16 @@ function partitionOf(text: string): number {
   throw new NotFoundError(`There is no partition ${partition}: there are ${PARTITIONS}, from 0`);
 }
 
-function viewOf(record: PendingRecord): z.infer<typeof RECORD> {
+function viewOf(record: PendingRecord, isShown: boolean): z.infer<typeof RECORD> {
   // A character is at most 4 bytes.
-  const text = DECODER.decode(record.body.subarray(0, BODY_CHARACTERS_MAX * 4));
+  const text = !isShown ? "" : DECODER.decode(record.body.subarray(0, BODY_CHARACTERS_MAX * 4));
   return {
     offset: record.offset,
     count: record.count,
     class: record.class === "replay" || record.class === "sent" || record.class === "ingress"
       ? record.class
       : null,
-    to: record.to ?? null,
+    to: isShown ? record.to ?? null : null,
     acceptedAt: record.acceptedAtMs ?? null,
     body: text.slice(0, BODY_CHARACTERS_MAX).toWellFormed(),
     damage: record.damage ?? null,

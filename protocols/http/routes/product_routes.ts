@@ -94,8 +94,9 @@ function createProduct(ports: HttpPorts): Route {
     bodyExample: { key: "pump", name: "Pump", mode: "strict", model: MODEL_EXAMPLE },
     responses: { 201: CREATED },
     problems: ["conflict"],
-    async handle({ body }) {
-      return answerProduct(201, valueOf(await ports.products.create(definedOf(body))));
+    async handle({ body, caller }) {
+      const input = { ...definedOf(body), project: caller!.project };
+      return answerProduct(201, valueOf(await ports.products.create(input)));
     },
   });
 }
@@ -164,10 +165,8 @@ function putProduct(ports: HttpPorts): Route {
         if (request.headers.has("if-match")) {
           throw new ProblemError("precondition-failed", `Cannot replace "${key}": it is not there`);
         }
-        return answerProduct(
-          201,
-          valueOf(await ports.products.create({ ...definedOf(body), key })),
-        );
+        const input = { ...definedOf(body), key, project: caller!.project };
+        return answerProduct(201, valueOf(await ports.products.create(input)));
       }
       if (request.headers.get("if-none-match") === "*") {
         throw new ProblemError("precondition-failed", `Cannot create "${key}": it is there`);

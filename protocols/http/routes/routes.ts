@@ -10,14 +10,18 @@ import { ingestRoutes } from "./ingest_routes.ts";
 import { keyRoutes } from "./key_routes.ts";
 import { partitionRoutes } from "./partition_routes.ts";
 import { productRoutes } from "./product_routes.ts";
+import { projectRoutes } from "./project_routes.ts";
 import { sessionRoutes } from "./session_routes.ts";
 import { shadowRoutes } from "./shadow_routes.ts";
 import { telemetryRoutes } from "./telemetry_routes.ts";
+import { userRoutes } from "./user_routes.ts";
 
 export function createRoutes(ports: HttpPorts, ingest: Ingest): Route[] {
   return [
     ...ingestRoutes(ingest),
     ...sessionRoutes(ports),
+    ...projectRoutes(ports),
+    ...userRoutes(ports),
     ...keyRoutes(ports),
     ...productRoutes(ports),
     ...deviceRoutes(ports),
