@@ -105,6 +105,16 @@ const SHAPE = z.strictObject({
       } satisfies FieldMeta,
     ),
   }).prefault({}),
+  console: z.strictObject({
+    build: z.enum(["auto", "never"]).default("auto").meta(
+      {
+        description: "auto: the console is built in the background at the first start after a " +
+          "change of its sources. never: `deno task build` makes it.",
+        unit: "choice",
+        bounds: "auto or never",
+      } satisfies FieldMeta,
+    ),
+  }).prefault({}),
   redis: z.strictObject({ url: storeUrl("Redis") }).prefault({}),
   mysql: z.strictObject({ url: storeUrl("MySQL") }).prefault({}),
   elasticsearch: z.strictObject({ url: storeUrl("Elasticsearch") }).prefault({}),

@@ -226,6 +226,8 @@ export const LIMITS = {
   httpRequestsBurstMax: 2_000,
   /** Callers whose rate is remembered; the least recent gives way. */
   httpCallersMax: 10_000,
+  /** Bytes of the console's files, each as it is and compressed twice, held in memory. */
+  consoleBytesMax: 32 * 1024 * 1024,
   /** Longest an API request waits for an actor. */
   httpAskMs: 2_000,
 

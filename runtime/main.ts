@@ -13,6 +13,8 @@ import { startViewsChild } from "../actors/device/views_child.ts";
 import type { Views } from "../actors/device/views.ts";
 import { openRegistry, type Registry } from "../actors/open_registry.ts";
 import { createTelemetryClient, type TelemetryClient } from "../actors/telemetry/worker.ts";
+import { ConsoleSite } from "../protocols/http/console/site.ts";
+import { siteBuildChild } from "../protocols/http/console/site_build.ts";
 import { type HttpGateway, startHttpGateway } from "../protocols/http/http_gateway.ts";
 import type { HttpPorts } from "../protocols/http/ports.ts";
 import { type MqttGateway, startMqttGateway } from "../protocols/mqtt/gateway.ts";
@@ -80,6 +82,8 @@ export interface RunningNode extends AsyncDisposable {
   readonly urls: Readonly<Record<string, string>>;
   /** Resolves with the fault that the tree could not heal. */
   readonly escalated: Promise<unknown>;
+  /** Lets what is not needed to be ready begin: the build of the console. Twice is harmless. */
+  readonly begin: () => void;
 }
 
 /**
@@ -109,12 +113,14 @@ class Node {
   /** See `MqttPorts`. */
   readonly untold = new Set<string>();
   readonly stopped = new StoppedPartitions();
+  readonly site: ConsoleSite;
   readonly log: LogClient;
   ingress!: GroupIngress;
   /** Fencing token of the first log of this process: its incarnation. */
   #token = 0;
   #epochs = 0;
   #gateways = 0;
+  readonly #begun = Promise.withResolvers<void>();
 
   constructor(
     readonly config: Config,
@@ -122,6 +128,7 @@ class Node {
     readonly logger: Logger,
     readonly resources: AsyncDisposableStack,
   ) {
+    this.site = new ConsoleSite({ clock, logger });
     this.log = new LogClient({
       onEffects: (effects) => this.#letOut(effects),
       // No product behaviour asks for activities yet; those of a newer version stay stored.
@@ -167,6 +174,13 @@ class Node {
           intensity: { restartsMax: 20, withinMs: 60_000 },
           children: [this.#mqttSpec(registry), this.#httpSpec(registry)],
         }, { shutdownMs: 10_000 }),
+        siteBuildChild({
+          site: this.site,
+          logger: this.logger.with({ part: "console" }),
+          root: new URL("../", import.meta.url),
+          begin: this.#begun.promise,
+          isBuilt: this.config.console.build === "auto",
+        }),
       ],
     }, { clock, random, events, onEscalated: (fault) => escalated.resolve(fault) });
     this.parts.supervisor = supervisor;
@@ -180,6 +194,7 @@ class Node {
     return {
       urls: { http: `http://${at}:${http.port}`, mqtt: `mqtt://${at}:${mqtt.port}` },
       escalated: escalated.promise,
+      begin: this.#begun.resolve,
       [Symbol.asyncDispose]: () => this.#stop(supervisor),
     };
   }
@@ -385,6 +400,7 @@ class Node {
           return metrics.render(ledger, head.logBytes, telemetry?.store);
         },
       },
+      site: this.site,
       countRefused: (reason) => this.#countRefused(reason),
       suspended: this.suspended,
       stopped: this.stopped,
@@ -459,6 +475,7 @@ export async function runNode(entries = ENTRIES): Promise<void> {
     }
     print(`Roost runs at ${node.urls.http}`);
     print(`ready ${JSON.stringify(node.urls)}`);
+    node.begin();
     const fault = await Promise.race([end.promise, node.escalated]);
     await node[Symbol.asyncDispose]();
     if (fault === undefined) Deno.exit(0);

@@ -59,6 +59,7 @@ Deno.test("each route refuses an unknown query parameter and, with a body, an un
   const headers = await harness.login("owner");
   for (const route of harness.app.routes) {
     if (route.policy.type === "device" || route.name === "DELETE /api/v1/session") continue;
+    if (["GET /", "GET /{path}"].includes(route.name)) continue; // Addresses of the console's pages.
     const path = route.path.replace("{product}", "pump").replace("{device}", "p-1")
       .replace("{id}", "k1").replace("{partition}", "0");
     const method = route.method.toUpperCase();

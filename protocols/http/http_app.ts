@@ -1,12 +1,12 @@
 /**
- * The one HTTP app: `/api/v1` for people and programs, `/ingest/v1` for devices, health, metrics and
- * the document. Works without a port: `fetch` takes a request and gives its response.
+ * The one HTTP app: `/api/v1` for people and programs, `/ingest/v1` for devices, health, metrics,
+ * the document and the console. Works without a port: `fetch` takes a request and gives its response.
  */
 import { type Context, Hono } from "hono";
-import { messageOf, OverloadedError } from "../../runtime/errors.ts";
+import { assert, messageOf, OverloadedError } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import { networkOf } from "../../runtime/network_of.ts";
-import { createDocumentRoutes } from "./routes/document_routes.ts";
+import { createDocumentRoutes, FALLBACK_ROUTE } from "./routes/document_routes.ts";
 import { Guard } from "./guard.ts";
 import { Ingest } from "./ingest.ts";
 import { assertAllPoliciesUsed } from "./policy.ts";
@@ -63,7 +63,7 @@ const UNKNOWN_REMOTE = "unknown";
 export function createHttpApp(ports: HttpPorts): HttpApp {
   const ingest = new Ingest(ports);
   const served = createRoutes(ports, ingest);
-  const routes = [...served, ...createDocumentRoutes(served)];
+  const routes = [...served, ...createDocumentRoutes(served, ports)];
   assertAllPoliciesUsed(new Set(routes.map((route) => route.name)));
   return new RoostHttpApp(ports, ingest, routes);
 }
@@ -87,9 +87,16 @@ class RoostHttpApp implements HttpApp {
     this.#ingest = ingest;
     this.routes = routes;
     this.#guard = new Guard(ports, ports.clock, ports.rate);
-    for (const route of routes) this.#mount(route);
-    const patterns = routes.map(patternOf);
-    this.app.notFound((c) => answerUnknown(c, patterns));
+    const fallback = routes.find((route) => route.name === FALLBACK_ROUTE);
+    assert(fallback !== undefined, "the console has the paths that are nobody's");
+    const named = routes.filter((route) => route !== fallback);
+    for (const route of named) this.#mount(route);
+    const patterns = named.map(patternOf);
+    this.app.notFound((c) => {
+      const isRead = c.req.method === "GET" || c.req.method === "HEAD";
+      const isNobodys = isRead && !patterns.some(({ path }) => path.test(c.req.path));
+      return isNobodys ? this.#serve(c, fallback) : answerUnknown(c, patterns);
+    });
     this.app.onError((fault, c) => this.#answerFault(fault, c.req.raw, c.req.path));
   }
 
@@ -137,7 +144,9 @@ class RoostHttpApp implements HttpApp {
     this.#inFlight++;
     try {
       const response = await this.app.fetch(request, { remote });
-      for (const [name, value] of SECURITY_HEADERS) response.headers.set(name, value);
+      for (const [name, value] of SECURITY_HEADERS) {
+        if (!response.headers.has(name)) response.headers.set(name, value);
+      }
       return this.#counted(response);
     } finally {
       this.#inFlight--;

@@ -1,4 +1,4 @@
-/** The two pages of the port: what this is, and the document to read. No script, nothing fetched. */
+/** The document of the API as a page to read. No script, nothing fetched. */
 
 interface Operation {
   readonly summary?: string;
@@ -34,19 +34,6 @@ code,pre{font:14px/1.4 ui-monospace,monospace}
 pre{overflow:auto;padding:.5rem;border:1px solid #8884}
 h3{margin-top:2rem;border-top:1px solid #8884;padding-top:1rem}
 dt{font-weight:600}dd{margin:0 0 .3rem 1rem}`;
-
-export function frontPage(): string {
-  return page(
-    "Roost",
-    `<h1>Roost</h1>
-<p>An open IoT platform: devices over MQTT and HTTP, their values, history and shadows.</p>
-<ul>
-<li><a href="/docs">The API, to read</a></li>
-<li><a href="/openapi.json">The API, as OpenAPI 3.1</a></li>
-<li><a href="/readyz">Is it ready?</a></li>
-</ul>`,
-  );
-}
 
 export function docsPage(document: DocumentView): string {
   const operations = Object.entries(document.paths).flatMap(([path, methods]) =>

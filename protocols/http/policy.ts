@@ -27,6 +27,7 @@ const DEVICE: Policy = { type: "device" };
 
 export const POLICIES: Readonly<Record<string, Policy>> = {
   "GET /": PUBLIC,
+  "GET /{path}": PUBLIC,
   "GET /docs": PUBLIC,
   "GET /openapi.json": PUBLIC,
   "GET /livez": PUBLIC,

@@ -7,7 +7,7 @@ import { assertAllPoliciesUsed, POLICIES, policyOf } from "./policy.ts";
 
 /** What is expected of a caller: written out on its own, not read from the table. */
 const PUBLIC = ["GET /", "GET /docs", "GET /openapi.json", "GET /livez", "GET /readyz"]
-  .concat(["GET /metrics", "POST /api/v1/session"]);
+  .concat(["GET /{path}", "GET /metrics", "POST /api/v1/session"]);
 const OWN_SESSION = [
   "GET /api/v1/session",
   "DELETE /api/v1/session",

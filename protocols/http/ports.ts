@@ -27,6 +27,7 @@ import type { SeenDevice, SeenQuery } from "../../actors/device/views.ts";
 import type { Products } from "../../actors/product/products.ts";
 import type { Projects } from "../../actors/project/projects.ts";
 import type { TelemetryStore } from "../../actors/telemetry/store.ts";
+import type { ConsoleSite } from "./console/site.ts";
 import type { BucketRate } from "./token_buckets.ts";
 
 /** Who calls the API: a person with a session, or a program with a key. */
@@ -85,6 +86,8 @@ export interface HttpPorts {
   bySeen(query: SeenQuery): Promise<readonly SeenDevice[]>;
   readonly cluster: ClusterPorts;
   readonly health: HealthPorts;
+  /** The console's files. */
+  readonly site: Pick<ConsoleSite, "respond">;
   /** Counts messages of devices that were refused for good, by reason. */
   countRefused(reason: string): void;
   /** Actors whose messages are refused until an operator acts. */

@@ -20,6 +20,7 @@ import { Projects } from "../../actors/project/projects.ts";
 import { openRegistryStore, type RegistryStore } from "../../actors/registry/registry_store.ts";
 import { MemoryTelemetryStore } from "../../actors/telemetry/memory_store.ts";
 import { createHttpApp, type HttpApp } from "../../protocols/http/http_app.ts";
+import { ConsoleSite } from "../../protocols/http/console/site.ts";
 import type { HttpPorts } from "../../protocols/http/ports.ts";
 import type { Context } from "../../runtime/actor/behaviour.ts";
 import { TimeoutError } from "../../runtime/errors.ts";
@@ -156,6 +157,7 @@ export class HttpHarness implements AsyncDisposable {
       sessions: new Sessions({ store, clock, random, passwords }),
       keys: this.keys,
       telemetry: this.telemetry,
+      site: new ConsoleSite({ clock, logger }),
       peekState: (address) => Promise.resolve(this.ingress.states.get(address)),
       presence: (names) =>
         Promise.resolve(

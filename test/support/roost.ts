@@ -130,6 +130,7 @@ export class TestRoost implements AsyncDisposable {
         ROOST__HTTP__PORT: String(this.#ports.http),
         ROOST__MQTT__PORT: String(this.#ports.mqtt),
         ROOST__OWNER__PASSWORD: OWNER_PASSWORD,
+        ROOST__CONSOLE__BUILD: "never", // A test that looks at the console asks for it.
         ...options.env,
       },
     });

@@ -1,7 +1,9 @@
-/** `/openapi.json`, made from the routes; a page of it to read; and the first page of the port. */
+/** `/openapi.json`, made from the routes; a page of it to read; and the console. */
 import { OpenAPIHono, z } from "@hono/zod-openapi";
-import { docsPage, frontPage } from "../pages.ts";
-import { createRoute, type Route } from "../route.ts";
+import { docsPage } from "../pages.ts";
+import type { HttpPorts } from "../ports.ts";
+import { ProblemError } from "../problem.ts";
+import { createRoute, type Route, type RouteRequest } from "../route.ts";
 
 const HTML = { description: "A page.", mediaType: "text/html", schema: z.string(), example: "<p>" };
 const HTML_HEADERS = { "content-type": "text/html; charset=utf-8", "cache-control": "no-cache" };
@@ -11,19 +13,47 @@ const DESCRIPTION =
   "(RFC 9457). People log in and send `X-CSRF-Token` on writes; programs send an API key. " +
   "Answers carry `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` (seconds).";
 
+/** The one route of all paths that no other route has: files and pages of the console. */
+export const FALLBACK_ROUTE = "GET /{path}";
+
 /** The document describes `others` and these routes themselves. Made when it is first asked for. */
-export function createDocumentRoutes(others: readonly Route[]): Route[] {
+export function createDocumentRoutes(
+  others: readonly Route[],
+  { site }: Pick<HttpPorts, "site">,
+): Route[] {
   let document: string | undefined;
   let page: string | undefined;
   const textOf = (): string => document ??= JSON.stringify(documentOf([...others, ...own]));
+  const respond = async ({ request, instance }: RouteRequest<unknown, unknown, unknown>) => {
+    const found = await site.respond(request, instance);
+    if (found === undefined) throw new ProblemError("not-found", "There is no such resource");
+    return found;
+  };
   const own: Route[] = [
     createRoute({
       method: "get",
       path: "/",
       tag: "document",
-      summary: "Says what this is",
+      summary: "Opens the console",
+      isRaw: true,
       responses: { 200: HTML },
-      handle: () => new Response(frontPage(), { headers: HTML_HEADERS }),
+      handle: (request) => respond(request),
+    }),
+    createRoute({
+      method: "get",
+      path: "/{path}",
+      tag: "document",
+      summary: "Serves the console's files, and its document for the path of each of its pages",
+      params: z.object({
+        path: z.string().openapi({
+          description: "Any path that no other route has.",
+          example: "devices",
+        }),
+      }),
+      isRaw: true,
+      responses: { 200: HTML },
+      problems: ["not-found"],
+      handle: (request) => respond(request),
     }),
     createRoute({
       method: "get",
