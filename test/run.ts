@@ -24,7 +24,16 @@ const SYSTEM = "test/support,test/bench,test/tidy_test.ts,test/docs_test.ts";
 const GATES: readonly Gate[] = [
   gate("format", 1, ["fmt", "--check"]),
   gate("lint", 2, ["lint"]),
-  gate("types", 3, ["check", "."]),
+  gate("types", 3, [
+    "check",
+    "runtime",
+    "actors",
+    "protocols",
+    "deploy",
+    "test",
+    "web/build/main.ts",
+  ]),
+  gate("console", 4, ["run", "-A", "test/console/check_types.ts"]),
   tests("tidy", 1, ["test/tidy_test.ts"]),
   tests("unit", 8, [
     "--parallel",
@@ -124,6 +133,7 @@ const gates = gatesOf(Deno.args);
 if (gates.some((each) => each.hasTests && each.name !== "tidy")) {
   // Unpacked before tests that run in parallel ask for it.
   await requirePeer("mosquitto");
+  await requirePeer("chromium");
 }
 let total = EMPTY_TALLY;
 const failing: string[] = [];

@@ -6,6 +6,7 @@ import {
   readSources,
   sourceOf,
 } from "./support/source_code.ts";
+import { checkTexts } from "./support/console_rules.ts";
 import {
   checkCalls,
   checkDirections,
@@ -27,6 +28,7 @@ const RULES: readonly (readonly [string, Rule])[] = [
   ["names say what a thing is", checkNames],
   ["clock, timers, randomness, console and environment have one home each", checkCalls],
   ["no test is skipped for good, alone, or asleep", checkTests],
+  ["no text of the console stands outside its dictionaries", checkTexts],
 ];
 
 for (const [name, rule] of RULES) {
@@ -149,4 +151,30 @@ Deno.test("tidy finds tests that are alone, skipped or asleep", () => {
     findings(checkTests, { "actors/a_test.ts": "({ ignore: peer === undefined })" }),
     [],
   );
+});
+
+Deno.test("tidy finds text outside the dictionaries", () => {
+  const bad = {
+    "web/a.vue": '<template>\n  <p>Hello</p>\n  <p title="Name">{{ t("a") }}</p>\n</template>',
+    "web/b.ts": 'const name = "\u8bbe\u5907";',
+    "web/c.vue": '<template><b :class="x > 1 ? 1 : 2">{{ a }} items</b></template>',
+  };
+  assert.deepEqual(findings(checkTexts, bad), [
+    'web/a.vue:3: title="Name" is not from a dictionary',
+    'web/a.vue:2: "Hello" is not from a dictionary',
+    "web/b.ts:1: Chinese text outside a dictionary",
+    'web/c.vue:1: "items" is not from a dictionary',
+  ]);
+  const good = {
+    "web/pages/a/text.ts": 'const zh = { name: "\u8bbe\u5907" };',
+    "web/a.vue": '<template><p :title="t(\'a\')">{{ t("b") }} · <!-- why --></p></template>',
+  };
+  assert.deepEqual(findings(checkTexts, good), []);
+});
+
+Deno.test("tidy looks at the script of a component only", () => {
+  const file = sourceOf("web/a.vue", "<template>a</template>\n<script>\nDate.now()\n</script>\n");
+  assert.match(file.code, /^\s+Date\.now\(\)\s+$/);
+  assert.equal(file.code.length, file.text.length);
+  assert.equal(checkCalls([file]).length, 1);
 });

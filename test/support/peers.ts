@@ -17,24 +17,40 @@ export type Tool =
   | "mosquitto_sub"
   | "mosquitto_rr"
   | "jq"
-  | "curl";
+  | "curl"
+  | "chromium";
 
-/** Debian and Ubuntu package, and the file in it. */
-const TOOLS: Readonly<Record<Tool, { readonly package: string; readonly file: string }>> = {
+interface ToolSource {
+  /** Of Debian and Ubuntu. */
+  readonly package: string;
+  readonly file: string;
+  /** Default `peers`. A set is unpacked whole into a folder of its own. */
+  readonly set?: "browser";
+  /** More packages of its set. */
+  readonly with?: readonly string[];
+}
+
+const TOOLS: Readonly<Record<Tool, ToolSource>> = {
   mosquitto: { package: "mosquitto", file: "usr/sbin/mosquitto" },
   mosquitto_pub: { package: "mosquitto-clients", file: "usr/bin/mosquitto_pub" },
   mosquitto_sub: { package: "mosquitto-clients", file: "usr/bin/mosquitto_sub" },
   mosquitto_rr: { package: "mosquitto-clients", file: "usr/bin/mosquitto_rr" },
   jq: { package: "jq", file: "usr/bin/jq" },
   curl: { package: "curl", file: "usr/bin/curl" },
+  // 130 MB, so only for those who ask for it; the font is for Chinese.
+  chromium: {
+    package: "chromium",
+    file: "usr/lib/chromium/chromium",
+    set: "browser",
+    with: ["fonts-wqy-microhei"],
+  },
 };
 
 export const PEER_TOOLS = Object.keys(TOOLS) as readonly Tool[];
 
-/** One package a line, as the mark of a finished unpacking says. */
-const PACKAGES = [...new Set(Object.values(TOOLS).map((tool) => tool.package))];
 const PEERS_DIR = fileURLToPath(new URL("../../.cache/peers", import.meta.url));
 const SYSTEM_DIRS = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+const INSTALL_FLAGS = ["--print-uris", "-qq", "-y", "--no-install-recommends"];
 const START_MS = 10_000;
 /** How long a failed unpacking is not tried again, by this or another process. */
 const RETRY_MS = 600_000;
@@ -65,13 +81,15 @@ export async function findPeer(
   tool: Tool,
   options: PeerOptions = {},
 ): Promise<string | undefined> {
-  const dir = options.dir ?? PEERS_DIR;
+  const { set } = TOOLS[tool];
+  const parent = options.dir ?? PEERS_DIR;
+  const dir = set === undefined ? parent : `${parent}/${set}`;
   const ours = `${dir}/bin/${tool}`;
   const onPath = options.isPathUsed === false ? undefined : findOnPath(tool);
   if (onPath !== undefined) return onPath;
   if (isFile(ours)) return ours;
   try {
-    await unpackPackages(dir, options.statusFile);
+    await unpackPackages(dir, set, options.statusFile);
     if (isFile(ours)) return ours;
     return skipped(tool, `the packages have no ${TOOLS[tool].file}`);
   } catch (fault) {
@@ -119,8 +137,18 @@ function skipped(tool: Tool, why: string): undefined {
   return undefined;
 }
 
-/** Unpacks all packages and what they depend on beyond what is installed; once, for all processes. */
-async function unpackPackages(dir: string, statusFile = "/var/lib/dpkg/status"): Promise<void> {
+function toolsOf(set: ToolSource["set"]): [string, ToolSource][] {
+  return Object.entries(TOOLS).filter(([, tool]) => tool.set === set);
+}
+
+/** Packages of a set, and what they depend on beyond what is installed; once, for all processes. */
+async function unpackPackages(
+  dir: string,
+  set: ToolSource["set"],
+  statusFile = "/var/lib/dpkg/status",
+): Promise<void> {
+  const all = toolsOf(set).flatMap(([, tool]) => [tool.package, ...tool.with ?? []]);
+  const packages = [...new Set(all)];
   if (Deno.build.os !== "linux" || findOnPath("apt-get") === undefined) {
     throw new Error("this system has no apt-get to unpack it from");
   }
@@ -128,24 +156,29 @@ async function unpackPackages(dir: string, statusFile = "/var/lib/dpkg/status"):
   using lock = await Deno.open(`${dir}/lock`, { create: true, write: true });
   await lock.lock(true);
   const [mark, failed] = [`${dir}/unpacked`, `${dir}/failed`];
-  if (isFile(mark) && Deno.readTextFileSync(mark) === PACKAGES.join("\n")) return;
+  if (isFile(mark) && Deno.readTextFileSync(mark) === packages.join("\n")) return;
   const failedAtMs = stat(failed)?.mtime?.getTime() ?? 0;
   if (systemClock.nowMs() - failedAtMs < RETRY_MS) throw new Error(Deno.readTextFileSync(failed));
-  tell(`peers: unpacking what is missing of ${PACKAGES.join(", ")} into ${dir}`);
+  tell(`peers: unpacking what is missing of ${packages.join(", ")} into ${dir}`);
   try {
-    await unpackInto(dir, statusFile);
-    await Deno.writeTextFile(mark, PACKAGES.join("\n"));
+    await unpackInto(dir, packages, statusFile);
+    await writeLaunchers(dir, set);
+    await Deno.writeTextFile(mark, packages.join("\n"));
   } catch (fault) {
     await Deno.writeTextFile(failed, fault instanceof Error ? fault.message : String(fault));
     throw fault;
   }
 }
 
-async function unpackInto(dir: string, statusFile: string): Promise<void> {
+async function unpackInto(
+  dir: string,
+  wanted: readonly string[],
+  statusFile: string,
+): Promise<void> {
   const options = ["-o", `Dir::State::status=${statusFile}`, "-o", "Debug::NoLocking=true"];
   const own = await ownLists(dir);
   const list = (more: string[]) =>
-    output("apt-get", [...options, ...more, "install", "--print-uris", "-qq", "-y", ...PACKAGES]);
+    output("apt-get", [...options, ...more, "install", ...INSTALL_FLAGS, ...wanted]);
   let apt = options;
   const uris = await list([]).catch(async () => {
     apt = [...options, ...own];
@@ -160,7 +193,6 @@ async function unpackInto(dir: string, statusFile: string): Promise<void> {
     if (!entry.name.endsWith(".deb")) continue;
     await output("dpkg", ["-x", `${dir}/debs/${entry.name}`, `${dir}/root`]);
   }
-  await writeLaunchers(dir);
 }
 
 /** Options that keep apt's lists and caches in our folder, for a machine that has none. */
@@ -173,20 +205,34 @@ async function ownLists(dir: string): Promise<string[]> {
 }
 
 /** The unpacked libraries are not where the loader looks, and `exec` keeps the process id. */
-async function writeLaunchers(dir: string): Promise<void> {
+async function writeLaunchers(dir: string, set: ToolSource["set"]): Promise<void> {
   await Deno.mkdir(`${dir}/bin`, { recursive: true });
   const libraries = ["usr/lib", "lib"].flatMap((name) => {
     const inner = `${dir}/root/${name}`;
     if (!isDirectory(inner)) return [];
-    const folders = [...Deno.readDirSync(inner)].filter((entry) => entry.isDirectory);
-    return [inner, ...folders.map((entry) => `${inner}/${entry.name}`)];
+    // Such as `usr/lib/x86_64-linux-gnu/pulseaudio`.
+    return [inner, ...foldersIn(inner), ...foldersIn(inner).flatMap(foldersIn)];
   });
-  for (const [tool, { file }] of Object.entries(TOOLS)) {
+  const fonts = `${dir}/fonts.conf`;
+  await Deno.writeTextFile(fonts, fontsConfiguration(dir));
+  for (const [tool, { file }] of toolsOf(set)) {
     if (!isFile(`${dir}/root/${file}`)) continue;
-    const text = `#!/bin/sh\nLD_LIBRARY_PATH="${libraries.join(":")}" ` +
-      `exec "${dir}/root/${file}" "$@"\n`;
+    const text = `#!/bin/sh\nFONTCONFIG_FILE="${fonts}" ` +
+      `LD_LIBRARY_PATH="${libraries.join(":")}" exec "${dir}/root/${file}" "$@"\n`;
     await Deno.writeTextFile(`${dir}/bin/${tool}`, text, { mode: 0o755 });
   }
+}
+
+function foldersIn(path: string): string[] {
+  const folders = [...Deno.readDirSync(path)].filter((entry) => entry.isDirectory);
+  return folders.map((entry) => `${path}/${entry.name}`);
+}
+
+/** The machine's fonts, and those that were unpacked. */
+function fontsConfiguration(dir: string): string {
+  return `<?xml version="1.0"?>\n<fontconfig>` +
+    `<include ignore_missing="yes">/etc/fonts/fonts.conf</include>` +
+    `<dir>${dir}/root/usr/share/fonts</dir><cachedir>${dir}/font-cache</cachedir></fontconfig>\n`;
 }
 
 async function output(command: string, args: readonly string[], cwd?: string): Promise<string> {

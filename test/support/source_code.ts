@@ -11,17 +11,27 @@ export interface SourceFile {
 
 const SKIPPED = new Set(["node_modules", ".git", ".cache", "data", "dist"]);
 
-/** All `.ts` files under `root`, by path. */
+/** All `.ts` and `.vue` files under `root`, by path. */
 export async function readSources(root: URL): Promise<SourceFile[]> {
   const paths = await walk(root, (name) => !SKIPPED.has(name));
-  const sources = paths.filter((path) => path.endsWith(".ts")).sort().map(async (path) =>
+  const sources = paths.filter((path) => /\.(?:ts|vue)$/.test(path)).sort().map(async (path) =>
     sourceOf(path, await Deno.readTextFile(new URL(path, root)))
   );
   return await Promise.all(sources);
 }
 
 export function sourceOf(path: string, text: string): SourceFile {
-  return { path, text, code: blankNonCode(text) };
+  const script = path.endsWith(".vue") ? scriptOf(text) : text;
+  return { path, text, code: blankNonCode(script) };
+}
+
+/** The script of a component; all else of it gives way to spaces, so that lines and columns hold. */
+function scriptOf(text: string): string {
+  const found = /(<script[^>]*>)([\s\S]*?)<\/script>/.exec(text);
+  const [, open = "", script = ""] = found ?? [];
+  const blank = (part: string) => part.replaceAll(/[^\n]/g, " ");
+  const start = (found?.index ?? 0) + open.length;
+  return blank(text.slice(0, start)) + script + blank(text.slice(start + script.length));
 }
 
 /** Modules that a file names in static and dynamic imports and re-exports. */

@@ -16,6 +16,9 @@ const DIRECTIONS: Readonly<Record<string, readonly string[]>> = {
   runtime: ["runtime"],
   actors: ["actors", "runtime"],
   protocols: ["protocols", "actors", "runtime"],
+  web: ["web"],
+  // Runs on the server's side: it makes what `protocols/http/console` serves.
+  "web/build": ["web", "protocols"],
 };
 const PRODUCT = Object.keys(DIRECTIONS);
 
@@ -32,11 +35,12 @@ const TERMS = /data_directory|DataDirectory|DataType/g;
 
 /** Calls with one home each. */
 const HOMES: readonly { readonly call: RegExp; readonly homes: readonly string[] }[] = [
-  { call: /\bDate\.now\b|\bperformance\.now\b/, homes: ["runtime/clock.ts"] },
-  { call: /\bset(?:Timeout|Interval|Immediate)\(/, homes: ["runtime/clock.ts"] },
+  { call: /\bDate\.now\b|\bperformance\.now\b/, homes: ["runtime/clock.ts", "web/clock.ts"] },
+  { call: /\bset(?:Timeout|Interval|Immediate)\(/, homes: ["runtime/clock.ts", "web/clock.ts"] },
   { call: /\bnew Date\(\)/, homes: [] },
   { call: /\bMath\.random\b/, homes: ["runtime/random.ts"] },
-  { call: /\bconsole\./, homes: ["runtime/logger.ts"] },
+  // Not a property of that name, such as `config.console`.
+  { call: /(?<!\.)\bconsole\./, homes: ["runtime/logger.ts"] },
   // Tests start processes and read seeds.
   { call: /\bDeno\.env\b/, homes: ["runtime/config.ts", "test/"] },
 ];
@@ -75,7 +79,7 @@ export const checkDirections: Rule = (files) =>
       const folder = target.split("/")[0] ?? "";
       const allowed = ROOTS.has(file.path)
         ? PRODUCT
-        : DIRECTIONS[file.path.split("/")[0] ?? ""] ?? [...PRODUCT, "deploy"];
+        : DIRECTIONS[layerOf(file.path)] ?? [...PRODUCT, "deploy"];
       const isForeignRoot = ROOTS.has(target) && file.path.startsWith("runtime/") === false;
       return allowed.includes(folder) && !isTest(target) && !isForeignRoot
         ? []
@@ -83,7 +87,11 @@ export const checkDirections: Rule = (files) =>
     })
   );
 
-/** One folder imports an npm package; folders inside of it may, too. */
+function layerOf(path: string): string {
+  return path.startsWith("web/build/") ? "web/build" : path.split("/")[0] ?? "";
+}
+
+/** One folder imports an npm package; folders inside of it may, too. The console counts as one. */
 export const checkPackages: Rule = (files) => {
   const foldersOf = new Map<string, Set<string>>();
   for (const file of files) {
@@ -91,7 +99,8 @@ export const checkPackages: Rule = (files) => {
     for (const specifier of importsOf(file)) {
       if (/^(?:\.|node:|file:)/.test(specifier)) continue;
       const name = packageOf(specifier);
-      foldersOf.set(name, (foldersOf.get(name) ?? new Set()).add(posix.dirname(file.path)));
+      const folder = file.path.startsWith("web/") ? "web" : posix.dirname(file.path);
+      foldersOf.set(name, (foldersOf.get(name) ?? new Set()).add(folder));
     }
   }
   return [...foldersOf].flatMap(([name, folders]) => {
@@ -110,10 +119,10 @@ function packageOf(specifier: string): string {
 
 export const checkNames: Rule = (files) =>
   files.flatMap((file) => {
-    const words = file.path.replace(TERMS, "").replace(/\.ts$/, "").split(/[/_.]/);
+    const words = file.path.replace(TERMS, "").replace(/\.(?:ts|vue)$/, "").split(/[/_.]/);
     const found = words.filter((word) => BANNED_WORDS.has(word))
       .map((word) => `${file.path}: "${word}" in its name`);
-    if (!/^(?:[a-z0-9_]+\/)*[a-z0-9_]+\.ts$/.test(file.path)) {
+    if (!/^(?:[a-z0-9_]+\/)*[a-z0-9_]+(?:\.d)?\.(?:ts|vue)$/.test(file.path)) {
       found.push(`${file.path}: the path is not snake_case`);
     }
     for (const [, name = ""] of file.code.matchAll(/\b(?:class|interface|type|enum) ([A-Z]\w*)/g)) {

@@ -1,0 +1,113 @@
+import assert from "node:assert/strict";
+import { PHONE } from "../support/browser.ts";
+import { TestConsole } from "../support/console.ts";
+import { requirePeer } from "../support/peers.ts";
+import { OWNER_PASSWORD } from "../support/roost.ts";
+import { BASE_PAGES } from "./visits.ts";
+
+const ignore = await requirePeer("chromium") === undefined;
+
+async function logsIn(console: TestConsole): Promise<void> {
+  await using own = await console.open();
+  const { page } = own;
+  await page.goto("/");
+  await page.getByRole("heading", { name: "Log in" }).waitFor();
+  assert.deepEqual(await own.axe(), []);
+  await page.getByRole("button", { name: "Log in" }).click();
+  await page.getByText("Enter your password").waitFor();
+  await page.getByLabel("Password").fill("wrong");
+  await page.keyboard.press("Enter");
+  await page.getByText("Name or password is wrong.").waitFor();
+  await page.getByLabel("Password").fill(OWNER_PASSWORD);
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "Overview" }).waitFor();
+  await own.context.clearCookies();
+  await page.getByText("Your session has ended").waitFor();
+  await page.getByLabel("Password").fill(OWNER_PASSWORD);
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "Overview" }).waitFor();
+  await page.getByRole("button", { name: "Account" }).click();
+  await page.getByText("Log out").click();
+  await page.getByRole("heading", { name: "Log in" }).waitFor();
+  assert.deepEqual(own.complaints, []);
+}
+
+async function isClean(console: TestConsole): Promise<void> {
+  for (const view of [{}, { ...PHONE, theme: "dark", language: "zh" }] as const) {
+    await using own = await console.openAt("/", view);
+    for (const { path, ready } of BASE_PAGES) {
+      await own.page.goto(path);
+      await own.page.locator(ready).first().waitFor();
+      assert.deepEqual(await own.axe(), [], path);
+      const overflow = await own.page.evaluate(
+        "document.documentElement.scrollWidth - innerWidth",
+      );
+      assert.ok(Number(overflow) <= 0, `${path} is ${overflow} px too wide`);
+    }
+    assert.deepEqual(own.complaints, []);
+  }
+}
+
+async function loadsFast(console: TestConsole): Promise<void> {
+  await using own = await console.openAt("/");
+  await own.page.goto("/");
+  await own.page.locator(".ledger").waitFor();
+  const bytes = Number(
+    await own.page.evaluate(
+      "performance.getEntriesByType('resource').filter((each) => !each.name.includes('/api/'))" +
+        ".reduce((sum, each) => sum + each.encodedBodySize, 0)",
+    ),
+  );
+  assert.ok(bytes > 50_000 && bytes < 400 * 1_024, `${bytes} B`);
+}
+
+async function findsByKeyboard(console: TestConsole): Promise<void> {
+  await using own = await console.openAt("/");
+  const { page } = own;
+  await page.keyboard.press("Control+k");
+  await page.getByRole("combobox").fill("theme");
+  assert.deepEqual(await own.axe(), []);
+  await page.keyboard.press("Enter");
+  await page.locator("html.dark").waitFor();
+  await page.keyboard.press("Control+k");
+  await page.getByRole("combobox").fill("language");
+  await page.keyboard.press("Enter");
+  await page.locator("html[lang=zh]").waitFor();
+  await page.reload();
+  await page.locator("html.dark[lang=zh]").waitFor();
+  await page.keyboard.press("Control+k");
+  await page.getByRole("combobox").waitFor();
+  await page.keyboard.press("Escape");
+  await page.getByRole("combobox").waitFor({ state: "hidden" });
+  assert.deepEqual(own.complaints, []);
+}
+
+async function survivesItsNode(console: TestConsole): Promise<void> {
+  await using own = await console.openAt("/");
+  const { page } = own;
+  await page.getByText("Balanced").waitFor();
+  await console.roost.kill();
+  await page.locator(".stale").getByText("As of").waitFor();
+  await console.roost.start();
+  await page.locator(".stale").waitFor({ state: "detached" });
+}
+
+const STEPS = [
+  ["a person logs in, sees why not, and is led back after the session has ended", logsIn],
+  ["no page has a finding of axe, a complaint of the browser, or text that is cut", isClean],
+  ["the first load stays under 400 KB", loadsFast],
+  ["the palette finds pages and acts by keyboard alone", findsByKeyboard],
+  [
+    "a console whose node is killed says so, greys its values, and comes back by itself",
+    survivesItsNode,
+  ],
+] as const;
+
+Deno.test({
+  name: "the console",
+  ignore,
+  fn: async (test) => {
+    await using console = await TestConsole.start();
+    for (const [name, step] of STEPS) await test.step(name, () => step(console));
+  },
+});

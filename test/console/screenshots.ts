@@ -1,0 +1,33 @@
+/**
+ * `deno task screenshots [FOLDER]`: takes every page in 1440 and 360 px, dark and light, zh and en, of
+ * a node of its own, into a folder outside git.
+ */
+import { DESK, PHONE, type View } from "../support/browser.ts";
+import { TestConsole } from "../support/console.ts";
+import { BASE_PAGES } from "./visits.ts";
+
+const [folder = ".cache/screenshots"] = Deno.args;
+
+async function take(console: TestConsole, view: View): Promise<void> {
+  const suffix = `${view.width}-${view.theme}-${view.language}`;
+  await using stranger = await console.open(view);
+  await stranger.page.goto("/login");
+  await stranger.page.locator("form").waitFor();
+  await stranger.page.screenshot({ path: `${folder}/login-${suffix}.png` });
+  await using own = await console.openAt("/", view);
+  for (const { name, path, ready } of BASE_PAGES) {
+    await own.page.goto(path);
+    await own.page.locator(ready).first().waitFor();
+    await own.page.evaluate("document.fonts.ready.then(() => true)");
+    await own.page.screenshot({ path: `${folder}/${name}-${suffix}.png`, fullPage: true });
+  }
+}
+
+await Deno.mkdir(folder, { recursive: true });
+await using console = await TestConsole.start();
+for (const size of [DESK, PHONE]) {
+  for (const theme of ["light", "dark"] as const) {
+    for (const language of ["zh", "en"] as const) await take(console, { ...size, theme, language });
+  }
+}
+Deno.stdout.writeSync(new TextEncoder().encode(`screenshots are in ${folder}\n`));
