@@ -1,9 +1,11 @@
 /**
  * Writes `THIRD_PARTY_NOTICES.md` from the licences of the installed packages: `deno task notices`.
- * Packages of our imports and all they bring along count, since an image ships them all.
+ * Packages of our imports and all they bring along count, the console's too, since an image ships
+ * them all.
  */
 const ROOT = new URL("../", import.meta.url);
-const STORE = new URL("node_modules/.deno/", ROOT);
+/** Of the program and of its console. */
+const MANIFESTS = [ROOT, new URL("web/", ROOT)];
 const LICENCE_FILE = /^(?:licen[cs]e|copying|notice)(?:[.-].*)?$/i;
 
 interface Notice {
@@ -13,23 +15,55 @@ interface Notice {
   readonly text: string;
 }
 
-/** `name version` of all packages in `deno.lock`. */
+/** `name version` of all packages in each `deno.lock`, without those of other machines. */
 export async function readLocked(): Promise<Set<string>> {
-  const lock = JSON.parse(await Deno.readTextFile(new URL("deno.lock", ROOT)));
+  const locks = MANIFESTS.map(async (folder) => {
+    const lock = JSON.parse(await Deno.readTextFile(new URL("deno.lock", folder)));
+    return keysForAll(lock.npm);
+  });
   // `@hono/zod-openapi@1.6.3_hono@4.13.19`: what follows `_` are peers.
-  return new Set(
-    Object.keys(lock.npm).map((key) => key.replace(/^(.[^@]*)@([^_]+).*$/, "$1 $2")),
-  );
+  const keys = (await Promise.all(locks)).flat();
+  return new Set(keys.map((key) => key.replace(/^(.[^@]*)@([^_]+).*$/, "$1 $2")));
+}
+
+type LockedPackages = Readonly<
+  Record<
+    string,
+    { readonly os?: unknown; readonly cpu?: unknown; readonly dependencies?: string[] }
+  >
+>;
+
+/**
+ * Without native parts, which are installed where they fit and carry the licence of what they belong
+ * to, and without what only they need.
+ */
+function keysForAll(packages: LockedPackages): string[] {
+  const keys = Object.keys(packages);
+  // `a` where there is one version of it, else `a@1.2.3`; keys may end with `_` and peers. An alias is
+  // `b@npm:a@1.2.3`.
+  const keyOf = (named: string) => {
+    const name = named.replace(/^.[^@]*@npm:/, "");
+    return keys.find((key) =>
+      key === name || /^[@_]/.test(key.slice(name.length)) && key.startsWith(name)
+    );
+  };
+  const needed = new Set(keys.flatMap((key) => packages[key]!.dependencies ?? []).map(keyOf));
+  const found = new Set<string>();
+  const visit = (key: string) => {
+    const { os, cpu, dependencies = [] } = packages[key]!;
+    if (found.has(key) || os !== undefined || cpu !== undefined) return;
+    found.add(key);
+    for (const name of dependencies) visit(keyOf(name)!);
+  };
+  keys.filter((key) => !needed.has(key)).forEach(visit);
+  return [...found];
 }
 
 /** One notice a locked package and version, by name. What an older lock left behind is left out. */
 async function readNotices(): Promise<Notice[]> {
   const locked = await readLocked();
   const notices = new Map<string, Notice>();
-  for await (const entry of Deno.readDir(STORE)) {
-    if (!entry.isDirectory || !entry.name.includes("@")) continue;
-    const name = nameOf(entry.name);
-    const folder = new URL(`${encodeURI(entry.name)}/node_modules/${name}/`, STORE);
+  for (const { name, folder } of MANIFESTS.flatMap(installedIn)) {
     const manifest = JSON.parse(await Deno.readTextFile(new URL("package.json", folder)));
     const { version } = manifest;
     if (!locked.has(`${name} ${version}`)) continue;
@@ -50,6 +84,17 @@ function renderNotices(notices: readonly Notice[]): string {
     ["| package | version | licence |", "|---|---|---|", ...rows].join("\n"),
     ...sections,
   ].join("\n\n") + "\n";
+}
+
+function installedIn(manifests: URL): { name: string; folder: URL }[] {
+  const store = new URL("node_modules/.deno/", manifests);
+  return [...Deno.readDirSync(store)]
+    // The console's own package has an entry without files.
+    .filter((entry) => entry.name.includes("@") && !entry.name.startsWith("roost-console@"))
+    .map((entry) => {
+      const name = nameOf(entry.name);
+      return { name, folder: new URL(`${encodeURI(entry.name)}/node_modules/${name}/`, store) };
+    });
 }
 
 /** `@hono+zod-openapi@1.6.3_peer_1` is `@hono/zod-openapi`. */

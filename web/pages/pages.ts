@@ -1,0 +1,45 @@
+/**
+ * Every page of the console: its place in the navigation, its path and its code. A page that is not
+ * there yet has no entry. Its words are `page.{id}` in `shell/text.ts`.
+ */
+import type { Component } from "vue";
+import { Activity, type LucideIcon } from "@lucide/vue";
+import type { Role } from "../api/session.ts";
+import type { ShellKey } from "../shell/text.ts";
+
+export type Group = "operate" | "build" | "people" | "system";
+export const GROUPS: readonly Group[] = [
+  "operate",
+  "build",
+  "people",
+  "system",
+];
+
+export interface Page {
+  /** Name of its route. */
+  readonly id: string;
+  readonly path: string;
+  readonly title: ShellKey;
+  /** Absent: it is reached from another page only. */
+  readonly nav?: { readonly group: Group; readonly icon: LucideIcon };
+  /** The page of the navigation that it hangs below. */
+  readonly parent?: string;
+  /** Whom the API lets see it; default viewer. */
+  readonly role?: Role;
+  readonly load: () => Promise<{ default: Component }>;
+}
+
+export const PAGES: readonly Page[] = [
+  {
+    id: "overview",
+    path: "/",
+    title: "page_overview",
+    nav: { group: "operate", icon: Activity },
+    load: () => import("./overview/overview_page.vue"),
+  },
+];
+
+/** Whether there is such a page in this version. */
+export function hasPage(id: string): boolean {
+  return PAGES.some((page) => page.id === id);
+}
