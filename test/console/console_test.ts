@@ -7,8 +7,8 @@ import { BASE_PAGES } from "./visits.ts";
 
 const ignore = await requirePeer("chromium") === undefined;
 
-async function logsIn(console: TestConsole): Promise<void> {
-  await using own = await console.open();
+async function logsIn(stage: TestConsole): Promise<void> {
+  await using own = await stage.open();
   const { page } = own;
   await page.goto("/");
   await page.getByRole("heading", { name: "Log in" }).waitFor();
@@ -32,9 +32,9 @@ async function logsIn(console: TestConsole): Promise<void> {
   assert.deepEqual(own.complaints, []);
 }
 
-async function isClean(console: TestConsole): Promise<void> {
+async function isClean(stage: TestConsole): Promise<void> {
   for (const view of [{}, { ...PHONE, theme: "dark", language: "zh" }] as const) {
-    await using own = await console.openAt("/", view);
+    await using own = await stage.openAt("/", view);
     for (const { path, ready } of BASE_PAGES) {
       await own.page.goto(path);
       await own.page.locator(ready).first().waitFor();
@@ -48,8 +48,8 @@ async function isClean(console: TestConsole): Promise<void> {
   }
 }
 
-async function loadsFast(console: TestConsole): Promise<void> {
-  await using own = await console.openAt("/");
+async function loadsFast(stage: TestConsole): Promise<void> {
+  await using own = await stage.openAt("/");
   await own.page.goto("/");
   await own.page.locator(".ledger").waitFor();
   const bytes = Number(
@@ -61,8 +61,8 @@ async function loadsFast(console: TestConsole): Promise<void> {
   assert.ok(bytes > 50_000 && bytes < 400 * 1_024, `${bytes} B`);
 }
 
-async function findsByKeyboard(console: TestConsole): Promise<void> {
-  await using own = await console.openAt("/");
+async function findsByKeyboard(stage: TestConsole): Promise<void> {
+  await using own = await stage.openAt("/");
   const { page } = own;
   await page.keyboard.press("Control+k");
   await page.getByRole("combobox").fill("theme");
@@ -82,13 +82,13 @@ async function findsByKeyboard(console: TestConsole): Promise<void> {
   assert.deepEqual(own.complaints, []);
 }
 
-async function survivesItsNode(console: TestConsole): Promise<void> {
-  await using own = await console.openAt("/");
+async function survivesItsNode(stage: TestConsole): Promise<void> {
+  await using own = await stage.openAt("/");
   const { page } = own;
   await page.getByText("Balanced").waitFor();
-  await console.roost.kill();
+  await stage.roost.kill();
   await page.locator(".stale").getByText("As of").waitFor();
-  await console.roost.start();
+  await stage.roost.start();
   await page.locator(".stale").waitFor({ state: "detached" });
 }
 
@@ -107,7 +107,7 @@ Deno.test({
   name: "the console",
   ignore,
   fn: async (test) => {
-    await using console = await TestConsole.start();
-    for (const [name, step] of STEPS) await test.step(name, () => step(console));
+    await using stage = await TestConsole.start();
+    for (const [name, step] of STEPS) await test.step(name, () => step(stage));
   },
 });

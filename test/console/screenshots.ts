@@ -8,13 +8,13 @@ import { BASE_PAGES } from "./visits.ts";
 
 const [folder = ".cache/screenshots"] = Deno.args;
 
-async function take(console: TestConsole, view: View): Promise<void> {
+async function take(stage: TestConsole, view: View): Promise<void> {
   const suffix = `${view.width}-${view.theme}-${view.language}`;
-  await using stranger = await console.open(view);
+  await using stranger = await stage.open(view);
   await stranger.page.goto("/login");
   await stranger.page.locator("form").waitFor();
   await stranger.page.screenshot({ path: `${folder}/login-${suffix}.png` });
-  await using own = await console.openAt("/", view);
+  await using own = await stage.openAt("/", view);
   for (const { name, path, ready } of BASE_PAGES) {
     await own.page.goto(path);
     await own.page.locator(ready).first().waitFor();
@@ -24,10 +24,10 @@ async function take(console: TestConsole, view: View): Promise<void> {
 }
 
 await Deno.mkdir(folder, { recursive: true });
-await using console = await TestConsole.start();
+await using stage = await TestConsole.start();
 for (const size of [DESK, PHONE]) {
   for (const theme of ["light", "dark"] as const) {
-    for (const language of ["zh", "en"] as const) await take(console, { ...size, theme, language });
+    for (const language of ["zh", "en"] as const) await take(stage, { ...size, theme, language });
   }
 }
 Deno.stdout.writeSync(new TextEncoder().encode(`screenshots are in ${folder}\n`));

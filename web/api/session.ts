@@ -5,7 +5,7 @@ import { ApiError } from "./problem.ts";
 import type { Answer } from "./types.ts";
 
 export type Session = Answer<"/api/v1/session", "get">;
-export type Role = "owner" | "operator" | "viewer";
+export type Role = Session["user"]["role"];
 
 const current = shallowRef<Session>();
 const hasEnded = shallowRef(false);
@@ -23,7 +23,7 @@ const RANKS: Readonly<Record<Role, number>> = {
 
 /** Whether the person may do what takes this role. */
 export function mayAs(role: Role): boolean {
-  const own = current.value?.role;
+  const own = current.value?.user.role;
   return own !== undefined && RANKS[own] >= RANKS[role];
 }
 
