@@ -8,7 +8,7 @@
  * 2. `finish` once; after the store has written it, `meta` and `seen` replace the ones before.
  */
 import type { Address, Partition } from "../actor/address.ts";
-import type { DeadLetter, OwnRecord, PartitionCommit, SentRecord } from "../actor/batch.ts";
+import type { OwnRecord, PartitionCommit, SentRecord } from "../actor/batch.ts";
 import { assert, InvalidError, NotOwnerError } from "../errors.ts";
 import { LIMITS } from "../limits.ts";
 import { refusalOfIngress } from "./admission.ts";
@@ -29,7 +29,7 @@ import type {
   StoredDeadLetter,
 } from "./partition_log.ts";
 import { isHandledClass, type PendingEntry, type PendingIndex } from "./pending_index.ts";
-import { boundedId, packRecord } from "./record.ts";
+import { boundedId, packLetter, packRecord } from "./record.ts";
 import { packTick, type StagedSegment, type TickRange } from "./tick_blob.ts";
 import {
   encodeMeta,
@@ -192,12 +192,7 @@ export class LogStep {
       const key = `${letter.partition} ${letter.isIngress}`;
       const group = groups.get(key) ?? { letter, parts: [] };
       groups.set(key, group);
-      const head = {
-        to: letter.to,
-        budget: LIMITS.budgetPerRootRecord,
-        ...idsOf(letter),
-      };
-      group.parts.push(packRecord(head, letter.body));
+      group.parts.push(packLetter(letter));
     }
     for (const { letter, parts } of groups.values()) {
       const segmentClass = letter.isIngress ? "replay" : "sent";
@@ -456,7 +451,8 @@ export class LogStep {
     for (let partition = 0; partition < this.#partitions.length; partition++) {
       const index = this.#view.pending[partition]!;
       const now = this.#partitions[partition]!;
-      const i = index.find(now.cursor);
+      const first = index.find(now.cursor);
+      const i = this.#isSkipped(partition, first) ? first + 1 : first;
       const entry = i < index.length ? index.at(i) : undefined;
       if (entry !== undefined) lowest = Math.min(lowest, entry.tick);
       else if (staged.has(partition)) lowest = Math.min(lowest, this.tick);
@@ -466,6 +462,13 @@ export class LogStep {
         : staged.get(partition) ?? now.nextOffset;
     }
     return lowest;
+  }
+
+  #isSkipped(partition: Partition, i: number): boolean {
+    return this.#skipped.some((skipped) =>
+      skipped.partition === partition &&
+      this.#view.pending[partition]!.entryAt(skipped.offset)!.i === i
+    );
   }
 
   #own(partition: Partition): PartitionMeta {
@@ -482,10 +485,4 @@ export class LogStep {
       `Cannot use partition ${partition}: the log has ${this.#partitions.length}`,
     );
   }
-}
-
-function idsOf(letter: DeadLetter): { traceId?: string; firstId?: string } {
-  const firstId = boundedId(letter.recordId);
-  const traceId = boundedId(letter.traceId);
-  return traceId === firstId ? { firstId } : { traceId, firstId };
 }

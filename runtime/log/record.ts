@@ -7,8 +7,9 @@
  * LF `firstId`; empty where all three are absent) · body (UTF-8 JSON, to the end).
  */
 import { type Address, ADDRESS_BYTES_MAX } from "../actor/address.ts";
-import type { LogRecord } from "../actor/batch.ts";
+import type { DeadLetter, LogRecord } from "../actor/batch.ts";
 import { CodecError } from "../errors.ts";
+import { LIMITS } from "../limits.ts";
 import type { Segment } from "./partition_log.ts";
 
 export const RECORD_VERSION = 1;
@@ -75,6 +76,14 @@ export function packRecord(head: RecordHead, body: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(packed.length + body.length);
   writeRecord(bytes, 0, packed, [body]);
   return bytes;
+}
+
+/** A dead letter as a record again: a new root that keeps its first identity. */
+export function packLetter({ to, recordId, traceId, body }: DeadLetter): Uint8Array {
+  const firstId = boundedId(recordId);
+  const trace = boundedId(traceId);
+  const ids = trace === firstId ? { firstId } : { firstId, traceId: trace };
+  return packRecord({ to, budget: LIMITS.budgetPerRootRecord, ...ids }, body);
 }
 
 /** Where the record at `at` ends. Throws `CodecError` if it does not fit. */

@@ -38,7 +38,8 @@ export function trimBoundOf(
 
 /** Whether there is something to handle that no damage keeps from it. */
 export function hasRecordsBefore(index: PendingIndex, stop: Stop | undefined): boolean {
-  return index.length > 0 && (stop === undefined || index.at(0).firstOffset < stop.offset);
+  if (index.length === 0 || stop === undefined) return index.length > 0;
+  return Math.max(index.at(0).firstOffset, index.cursor) < stop.offset;
 }
 
 export interface Trimmed {

@@ -267,6 +267,26 @@ export function testSkips(test: Test): void {
     assert.deepEqual(await handleAll(log, 0), texts(6, 12));
   });
 
+  test("damage skipped before own records leaves no hole when they are trimmed", async (fixture) => {
+    let log = await fixture.open();
+    await log.append(appendOf("g", 1, { 0: ["one", "two"] }));
+    const records = [ownRecord(0, "mine"), ownRecord(0, "shown", "view")];
+    const commit = commitOf(0, 0, 1, { processed: 1, records });
+    await log.commit(await log.acquire([0]), [commit]);
+    fixture.flipBitIn("two");
+    log = await fixture.open();
+    await log.pending(0, 1, WHOLE);
+    await log.skipDamage(0, 1);
+    await trimAll(log);
+    assert.equal(log.head().logBytes, 0);
+    await log.append(appendOf("g", 2, { 1: ["other"] })); // The cursors are stored with it.
+    log = await fixture.open();
+    assert.deepEqual(log.stopped(), []);
+    await log.append(appendOf("g", 3, { 0: ["three"] }));
+    assert.deepEqual(await handleAll(log, 0), ["three"]);
+    assertBalanced(log);
+  });
+
   test("what can be read again is not skipped", async (fixture) => {
     let log = await stopped(fixture);
     fixture.flipBitIn("a5/"); // The same bit: as it was.
@@ -283,10 +303,15 @@ export function testSkips(test: Test): void {
     await log.append(appendOf("g", 1, { 0: ["one", "two", "three", "four"] }));
     const token = await log.acquire([0]);
     await log.commit(token, [commitOf(0, 0, 1, { processed: 1 })]);
-    await log.append(appendOf("g", 2, { 0: ["five"] }));
+    await log.append(appendOf("g", 2, { 0: ["five"], 1: ["other".repeat(1_000)] }));
     fixture.flipBitIn("three");
     log = await fixture.open();
     assert.match((await log.pending(0, 1, WHOLE)).corrupt!, /offset 1/);
+    assert.deepEqual(log.ready(0), [1], "nothing to handle before the damage");
+    const { logBytes } = log.head();
+    await handleAll(log, 1);
+    await trimAll(log);
+    assert.ok(log.head().logBytes < logBytes / 2);
     assert.deepEqual(await log.skipDamage(0, 1), { ok: true, fromOffset: 1, toOffset: 4, lost: 3 });
     log = await fixture.open();
     assert.deepEqual(await handleAll(log, 0), ["five"]);
