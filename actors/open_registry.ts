@@ -9,6 +9,7 @@ import { Sessions } from "./access/sessions.ts";
 import { Users } from "./access/users.ts";
 import { type ChangesFollower, startChangesFollower } from "./device/changes.ts";
 import { createDeviceDirectory, type RegistryDirectory } from "./device/device_directory.ts";
+import { createDeviceStandings, type DeviceStandings } from "./device/device_standing.ts";
 import { DeviceRegistry } from "./device/registry.ts";
 import { startProjectRemovals } from "./project/project_removals.ts";
 import { Projects } from "./project/projects.ts";
@@ -19,6 +20,7 @@ export interface Registry extends AsyncDisposable {
   readonly store: RegistryStore;
   readonly changes: ChangesFollower;
   readonly directory: RegistryDirectory;
+  readonly standings: DeviceStandings;
   /** Random password of the owner, if it was made just now: known to nobody else. */
   readonly ownerPassword: string | undefined;
   readonly projects: Projects;
@@ -60,6 +62,7 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
     store,
     changes,
     directory,
+    standings: createDeviceStandings(store.reader, directory),
     ownerPassword: owner.value.password,
     projects: new Projects({ store, clock, users, onDeleted: () => removals.wake() }),
     users,

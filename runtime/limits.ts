@@ -232,6 +232,40 @@ export const LIMITS = {
   httpAskMs: 2_000,
 
   /**
+   * Matching records of the log that wait for the live feed, bytes. At the bound they are dropped and
+   * every feed is told of a gap.
+   */
+  tailBytesMax: 1024 * 1024,
+  /** Open live feeds of all callers. At the bound a new one gets 503. About 10 kB each when idle. */
+  liveFeedsMax: 1_000,
+  /** Open live feeds of one key or person. */
+  liveFeedsPerCallerMax: 100,
+  /** Topics of one live feed. */
+  liveTopicsMax: 64,
+  /**
+   * Events that one feed's reader may leave unread, and their bytes; an event that finds nothing
+   * queued always fits. At the bound all are dropped and the reader is told `gap`.
+   */
+  liveQueueEventsMax: 1_000,
+  liveQueueBytesMax: 128 * 1024,
+  /** Newest events of all topics, kept for readers that come back with `Last-Event-ID`. */
+  liveRingEventsMax: 10_000,
+  liveRingBytesMax: 8 * 1024 * 1024,
+  /**
+   * A topic is followed this long after its last feed has gone, so that a reader who comes back
+   * misses nothing. Too long: work that nobody looks at.
+   */
+  liveLingerMs: 30_000,
+  /** Topics that linger; beyond it the longest abandoned is given up. */
+  liveLingerTopicsMax: 1_000,
+  /** A feed whose reader takes nothing of what waits for it is closed after this time. */
+  liveStallMs: 30_000,
+  /** How often the rights of open feeds are looked at again. */
+  liveRecheckMs: 2_000,
+  /** A comment line is sent into a feed that was silent this long. */
+  liveHeartbeatMs: 15_000,
+
+  /**
    * Connections that the kernel holds until they are accepted; its own bound may be lower. Too small: of
    * a fleet that comes back all at once most wait seconds, until their SYN is sent again.
    */

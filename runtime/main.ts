@@ -11,10 +11,13 @@ import { REMOVED } from "../actors/device/device_removals.ts";
 import type { DeviceDownlink, DeviceState } from "../actors/device/messages.ts";
 import { startViewsChild } from "../actors/device/views_child.ts";
 import type { Views } from "../actors/device/views.ts";
+import { liveChild } from "../actors/live/live_child.ts";
+import { LiveHub } from "../actors/live/live_hub.ts";
 import { openRegistry, type Registry } from "../actors/open_registry.ts";
 import { createTelemetryClient, type TelemetryClient } from "../actors/telemetry/worker.ts";
 import { ConsoleSite } from "../protocols/http/console/site.ts";
 import { siteBuildChild } from "../protocols/http/console/site_build.ts";
+import { treeView } from "../protocols/http/cluster_views.ts";
 import { type HttpGateway, startHttpGateway } from "../protocols/http/http_gateway.ts";
 import type { HttpPorts } from "../protocols/http/ports.ts";
 import { type MqttGateway, startMqttGateway } from "../protocols/mqtt/gateway.ts";
@@ -116,6 +119,7 @@ class Node {
   readonly site: ConsoleSite;
   readonly log: LogClient;
   ingress!: GroupIngress;
+  live!: LiveHub;
   /** Fencing token of the first log of this process: its incarnation. */
   #token = 0;
   #epochs = 0;
@@ -166,7 +170,7 @@ class Node {
         supervisorChild("storage", {
           strategy: "rest_for_one",
           intensity: { restartsMax: 20, withinMs: 60_000 },
-          children: [this.#logSpec(), this.#readersSpec()],
+          children: [this.#logSpec(), this.#readersSpec(registry)],
         }, { shutdownMs: 20_000 }),
         this.#devicesSpec(registry),
         supervisorChild("gateways", {
@@ -226,6 +230,8 @@ class Node {
         this.#tellPresence(this.suspended.clear());
         if (this.#token !== 0) return this.parts.mqtt?.tellAll();
         this.#token = token;
+        this.live = new LiveHub({ clock, logger, incarnation: String(token) });
+        this.resources.use(this.live);
         this.ingress = new GroupIngress({
           log: this.log,
           clock,
@@ -239,8 +245,8 @@ class Node {
     });
   }
 
-  #readersSpec(): ChildSpec {
-    const { config, entries, parts, log } = this;
+  #readersSpec({ changes, standings }: Registry): ChildSpec {
+    const { config, entries, logger, parts, log } = this;
     const telemetry: ChildSpec = {
       id: "telemetry",
       restart: "permanent",
@@ -268,10 +274,24 @@ class Node {
         return killable(handle, done, () => handle.kill());
       },
     };
+    const live = liveChild({
+      hub: () => this.live,
+      openTail: () => log.openTail(),
+      changes,
+      standings,
+      presence: async (keys) => await this.#views().presence(keys),
+      states: {
+        ledger: () => log.ledger(),
+        refused: () => this.refused,
+        tree: () => treeView(parts.supervisor!.live()),
+      },
+      clock,
+      logger,
+    });
     return supervisorChild("readers", {
       strategy: "one_for_one",
       intensity: { restartsMax: 20, withinMs: 60_000 },
-      children: [telemetry, views],
+      children: [telemetry, views, live],
     }, { shutdownMs: 15_000 });
   }
 
@@ -350,10 +370,6 @@ class Node {
       if (parts.telemetry === undefined) throw new UnavailableError("telemetry", "Not started");
       return parts.telemetry;
     };
-    const views = () => {
-      if (parts.views === undefined) throw new UnavailableError("views", "Not started");
-      return parts.views;
-    };
     const metrics = nodeMetrics({
       mqtt: () => parts.mqtt?.figures,
       http: () => parts.http?.figures(),
@@ -374,8 +390,9 @@ class Node {
         const stored = await log.peek(address);
         return stored === undefined ? undefined : peekState(stored).state as DeviceState;
       },
-      presence: async (names) => await views().presence(names),
-      bySeen: async (query) => await views().bySeen(query),
+      presence: async (names) => await this.#views().presence(names),
+      bySeen: async (query) => await this.#views().bySeen(query),
+      live: { hub: this.live },
       cluster: {
         ledger: () => log.ledger(),
         refused: () => this.refused,
@@ -407,6 +424,11 @@ class Node {
     };
   }
 
+  #views(): Views {
+    if (this.parts.views === undefined) throw new UnavailableError("views", "Not started");
+    return this.parts.views;
+  }
+
   #notReady(): string[] {
     const missing: string[] = [];
     if (this.parts.telemetry === undefined) missing.push("telemetry");
@@ -427,14 +449,14 @@ class Node {
     this.parts.mqtt?.tellUntold();
   }
 
-  /** Effects of a durable commit. The live feed has no listener in this version. */
+  /** Effects of a durable commit. */
   #letOut(effects: readonly TransientEffect[]): void {
     for (const effect of effects) {
       if (effect.type === "reply") this.ingress.resolveReply(effect.replyTo, effect.value);
       else if (effect.type === "downlink") {
         const [product, device] = idOf(effect.from).split("/") as [string, string];
         this.parts.mqtt?.deliver(product, device, effect.message as DeviceDownlink);
-      }
+      } else this.live.publish(effect.topic, effect.value, clock.nowMs());
     }
   }
 

@@ -9,6 +9,7 @@ import { LIMITS } from "../../runtime/limits.ts";
 import {
   deltaOf,
   INITIAL_STATE,
+  isSame,
   shadowOf,
   STATE_FULL,
   withDesired,
@@ -66,9 +67,12 @@ export const deviceBehaviour: Behaviour<DeviceState, DeviceMessage> = {
 function report(state: DeviceState, samples: readonly Sample[], context: Context): DeviceState {
   showHeard(state, context);
   const next = withReported(state, samples, context.nowMs);
-  if (next !== undefined) return next;
+  if (next !== undefined) {
+    if (Object.keys(next.desired).length > 0) publishDelta(state, next, context);
+    return next;
+  }
   // History has the values all the same; only the last values stay as they were.
-  const refusal = { type: "refused", code: "state_full", message: STATE_FULL, at: context.nowMs };
+  const refusal = { type: "refused", reason: "state_full", detail: STATE_FULL, at: context.nowMs };
   context.publish(context.address, refusal);
   return { ...state, lastSeenAtMs: context.nowMs };
 }
@@ -132,6 +136,7 @@ function desire(state: DeviceState, message: Of<"desire">, context: Context): De
   if (next === undefined) {
     return reply(state, { ok: false, code: "state_full", message: STATE_FULL }, context);
   }
+  publishDelta(state, next, context);
   // Also where nothing changed: asking again is how a caller repeats what a device missed.
   if (next.link !== undefined) sendDelta(next, context);
   return reply(next, { ok: true, shadow: shadowOf(next), delta: deltaOf(next) ?? {} }, context);
@@ -141,6 +146,13 @@ function sendDelta(state: DeviceState, context: Context): void {
   const values = deltaOf(state);
   if (values === undefined) return;
   downlink({ type: "propertySet", version: state.version, values }, context);
+}
+
+/** Tells live feeds when what is desired, or what of it is not reported yet, has changed. */
+function publishDelta(before: DeviceState, after: DeviceState, context: Context): void {
+  const delta = deltaOf(after) ?? {};
+  if (before.version === after.version && isSame(deltaOf(before) ?? {}, delta)) return;
+  context.publish(context.address, { type: "shadow", version: after.version, delta });
 }
 
 function downlink(message: DeviceDownlink, context: Context): void {

@@ -46,10 +46,14 @@ class TestDevice {
         return state;
       },
       downlink: (message: Message) => note("downlink", message),
-      publish: (topic, value) => note("publish", topic, (value as { code: string }).code),
+      publish: (topic, value) => note("publish", topic, value),
       activity: () => assert.fail("a device starts no activity"),
     };
   }
+}
+
+function published(shadow: { version: number; delta: Values }): string {
+  return `publish device/pump/p ${JSON.stringify({ type: "shadow", ...shadow })}`;
 }
 
 function deepFreeze<Value>(value: Value): Value {
@@ -219,7 +223,9 @@ Deno.test("presence is true once it was told again, in whatever order letters ar
 
 Deno.test("desired values wait for the connection, and differ until they are reported", () => {
   const device = new TestDevice();
-  assert.deepEqual(device.send({ type: "desire", values: { on: true, level: 3 } }, 5), []);
+  assert.deepEqual(device.send({ type: "desire", values: { on: true, level: 3 } }, 5), [
+    published({ version: 1, delta: { on: true, level: 3 } }),
+  ]);
   assert.deepEqual(device.replies.pop(), {
     ok: true,
     shadow: {
@@ -234,11 +240,15 @@ Deno.test("desired values wait for the connection, and differ until they are rep
   assert.deepEqual(device.send({ type: "deliver", session: "x.1" }), [
     'downlink {"type":"propertySet","version":1,"values":{"on":true,"level":3}}',
   ]);
-  device.send(report({ on: true }));
+  assert.deepEqual(device.send(report({ on: true })), [
+    published({ version: 1, delta: { level: 3 } }),
+  ]);
+  assert.deepEqual(device.send(report({ on: true })), [], "the same again is no change");
   assert.deepEqual(device.send({ type: "deliver", session: "x.1" }), [
     'downlink {"type":"propertySet","version":1,"values":{"level":3}}',
   ]);
   assert.deepEqual(device.send({ type: "desire", values: { level: null, on: false } }), [
+    published({ version: 2, delta: { on: false } }),
     'downlink {"type":"propertySet","version":2,"values":{"on":false}}',
   ]);
   device.send(report({ on: false }));
@@ -294,7 +304,8 @@ Deno.test("a state never passes its bound: what would is refused whole", () => {
     const effects = device.send(report({ [`t${i}`]: text }, 1));
     assert.ok(encodedBytes(device.state) <= LIMITS.stateBytesMax);
     if (effects.length === 0) continue;
-    assert.deepEqual(effects, ["publish device/pump/p state_full"]);
+    assert.equal(effects.length, 1);
+    assert.match(effects[0]!, /^publish device\/pump\/p \{"type":"refused","reason":"state_full",/);
     assert.equal(device.state.reported, before);
     assert.ok(i >= 8, "not before it is full");
   }

@@ -41,7 +41,8 @@ Deno.test("each operation says who may call it, what it answers and how it refus
     if (policy.type === "caller") {
       assert.deepEqual(operation.security[0], { session: [] }, name);
       const scope = operation.security[1]?.key?.[0];
-      assert.equal(scope, policy.scope, name);
+      assert.equal(scope, policy.scope === "any" ? undefined : policy.scope, name);
+      assert.equal(operation.security[1] === undefined, policy.scope === undefined, name);
       assert.ok(operation.responses[401] && operation.responses[403], name);
     }
     for (const [status, response] of Object.entries<Json>(operation.responses)) {

@@ -47,7 +47,8 @@ export class Guard {
     if (policy.type === "public") {
       return { caller: undefined, rate: this.#take(`address:${remote}`) };
     }
-    const caller = await this.#callerOf(request);
+    const credential = credentialOf(request.headers);
+    const caller = credential && await findCaller(this.#ports, credential);
     // Strangers share the bucket of their address, so that guessing is paid for before it is answered.
     const rate = this.#take(caller === undefined ? `address:${remote}` : bucketOf(caller));
     if (caller === undefined) {
@@ -59,16 +60,6 @@ export class Guard {
     return { caller, rate };
   }
 
-  async #callerOf(request: Request): Promise<Caller | undefined> {
-    const header = request.headers.get("authorization");
-    if (header !== null) { // A key that is wrong is not covered up by a cookie that is right.
-      const key = /^bearer +(\S+)$/i.exec(header.slice(0, CREDENTIAL_CHARACTERS_MAX))?.[1];
-      return key === undefined ? undefined : await this.#ports.keys.find(key);
-    }
-    const token = cookieValue(request.headers, SESSION_COOKIE);
-    return token === undefined ? undefined : await this.#ports.sessions.find(token);
-  }
-
   #take(name: string): BucketState {
     const rate = this.#rates.take(name);
     if (rate.isAllowed) return rate;
@@ -77,11 +68,38 @@ export class Guard {
   }
 }
 
-function assertAllowed(policy: CallerPolicy, caller: Caller): void {
+/** What a caller is known by, as it came. */
+export interface Credential {
+  readonly type: "key" | "session";
+  readonly token: string;
+}
+
+/** The credential of a request, if there is one that could be. */
+export function credentialOf(headers: Headers): Credential | undefined {
+  const header = headers.get("authorization");
+  if (header !== null) { // A key that is wrong is not covered up by a cookie that is right.
+    const key = /^bearer +(\S+)$/i.exec(header.slice(0, CREDENTIAL_CHARACTERS_MAX))?.[1];
+    return key === undefined ? undefined : { type: "key", token: key };
+  }
+  const token = cookieValue(headers, SESSION_COOKIE);
+  return token === undefined ? undefined : { type: "session", token };
+}
+
+/** Who it is of; undefined: nobody, or not any more. */
+export async function findCaller(
+  { keys, sessions }: Pick<HttpPorts, "keys" | "sessions">,
+  { type, token }: Credential,
+): Promise<Caller | undefined> {
+  return type === "key" ? await keys.find(token) : await sessions.find(token);
+}
+
+/** @throws {ProblemError} 403. */
+export function assertAllowed(policy: CallerPolicy, caller: Caller): void {
   if (mayCall(policy, caller)) return;
-  const needed = policy.scope === undefined
-    ? `a person of role ${policy.role}`
-    : `role ${policy.role}, or a key with scope ${policy.scope}`;
+  const { role, scope } = policy;
+  const needed = scope === undefined
+    ? `a person of role ${role}`
+    : `role ${role}, or a key with ${scope === "any" ? "any scope" : `scope ${scope}`}`;
   const where = policy.isOfInstallation ? `, of project ${DEFAULT_PROJECT}` : "";
   throw new ProblemError("forbidden", `Cannot do this: it takes ${needed}${where}`);
 }

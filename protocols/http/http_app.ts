@@ -9,6 +9,7 @@ import { networkOf } from "../../runtime/network_of.ts";
 import { createDocumentRoutes, FALLBACK_ROUTE } from "./routes/document_routes.ts";
 import { Guard } from "./guard.ts";
 import { Ingest } from "./ingest.ts";
+import { LiveFeeds } from "./live_feeds.ts";
 import { assertAllPoliciesUsed } from "./policy.ts";
 import type { HttpPorts } from "./ports.ts";
 import { problemOf, problemResponse } from "./problem.ts";
@@ -28,6 +29,8 @@ export interface HttpFigures {
   readonly inFlight: number;
   /** Posts of devices that wait for their body or their append. */
   readonly posts: number;
+  /** Open live feeds. */
+  readonly feeds: number;
 }
 
 export interface HttpApp extends Disposable {
@@ -62,10 +65,11 @@ const UNKNOWN_REMOTE = "unknown";
 /** @throws {AssertionError} If a route has no policy or a policy no route. */
 export function createHttpApp(ports: HttpPorts): HttpApp {
   const ingest = new Ingest(ports);
-  const served = createRoutes(ports, ingest);
+  const feeds = new LiveFeeds(ports);
+  const served = createRoutes(ports, ingest, feeds);
   const routes = [...served, ...createDocumentRoutes(served, ports)];
   assertAllPoliciesUsed(new Set(routes.map((route) => route.name)));
-  return new RoostHttpApp(ports, ingest, routes);
+  return new RoostHttpApp(ports, ingest, feeds, routes);
 }
 
 class RoostHttpApp implements HttpApp {
@@ -73,6 +77,7 @@ class RoostHttpApp implements HttpApp {
   readonly routes: readonly Route[];
   readonly #ports: HttpPorts;
   readonly #ingest: Ingest;
+  readonly #feeds: LiveFeeds;
   readonly #guard: Guard;
   readonly #answers = new Map<number, number>();
   /** Aborts when bodies are no longer waited for. */
@@ -82,9 +87,10 @@ class RoostHttpApp implements HttpApp {
   /** Present while draining; called when nothing is in flight. */
   #drained: (() => void) | undefined;
 
-  constructor(ports: HttpPorts, ingest: Ingest, routes: readonly Route[]) {
+  constructor(ports: HttpPorts, ingest: Ingest, feeds: LiveFeeds, routes: readonly Route[]) {
     this.#ports = ports;
     this.#ingest = ingest;
+    this.#feeds = feeds;
     this.routes = routes;
     this.#guard = new Guard(ports, ports.clock, ports.rate);
     const fallback = routes.find((route) => route.name === FALLBACK_ROUTE);
@@ -120,10 +126,16 @@ class RoostHttpApp implements HttpApp {
   }
 
   figures(): HttpFigures {
-    return { answers: this.#answers, inFlight: this.#inFlight, posts: this.#ingest.waiting };
+    return {
+      answers: this.#answers,
+      inFlight: this.#inFlight,
+      posts: this.#ingest.waiting,
+      feeds: this.#feeds.count,
+    };
   }
 
   async drain(withinMs: number): Promise<void> {
+    this.#feeds[Symbol.dispose](); // They end by themselves never.
     await new Promise<void>((resolve) => {
       const cancel = this.#ports.clock.after(withinMs, resolve);
       this.#drained = () => {
@@ -134,8 +146,9 @@ class RoostHttpApp implements HttpApp {
     });
   }
 
-  /** Refuses what still waits for its body or its append; twice is harmless. */
+  /** Refuses what still waits for its body or its append, ends feeds; twice is harmless. */
   [Symbol.dispose](): void {
+    this.#feeds[Symbol.dispose]();
     this.#closing.abort();
     this.#ingest[Symbol.dispose]();
   }

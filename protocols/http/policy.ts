@@ -11,11 +11,14 @@ export type Policy =
   | { readonly type: "public" }
   /** A device by its own credentials, for its own path. */
   | { readonly type: "device" }
-  /** A person of at least this role, or a key with this scope; no scope: never a key. */
+  /**
+   * A person of at least this role, or a key with this scope; no scope: never a key. `any`: the parts
+   * of the answer have entries of their own, which decide.
+   */
   | {
     readonly type: "caller";
     readonly role: Role;
-    readonly scope: Scope | undefined;
+    readonly scope: Scope | "any" | undefined;
     /** What is of no single project: only for those of project `default`. */
     readonly isOfInstallation?: boolean;
   };
@@ -81,6 +84,8 @@ export const POLICIES: Readonly<Record<string, Policy>> = {
   "PATCH /api/v1/devices/{product}/{device}/shadow": caller("operator", "devices:write"),
   "GET /api/v1/devices/{product}/{device}/telemetry": caller("viewer", "devices:read"),
 
+  "GET /api/v1/live": caller("viewer", "any"),
+
   "GET /api/v1/cluster/ledger": ofInstallation(caller("viewer", "cluster:read")),
   "GET /api/v1/cluster/tree": ofInstallation(caller("viewer", "cluster:read")),
   "POST /api/v1/cluster/tree/kill": ofInstallation(person("owner")),
@@ -120,7 +125,7 @@ export function mayCall(policy: CallerPolicy, caller: Principal): boolean {
   if (policy.isOfInstallation && caller.project !== DEFAULT_PROJECT) return false;
   return caller.type === "user"
     ? isRoleAtLeast(caller.role, policy.role)
-    : policy.scope !== undefined && caller.scopes.includes(policy.scope);
+    : policy.scope === "any" || policy.scope !== undefined && caller.scopes.includes(policy.scope);
 }
 
 /** Scopes of keys that stand for what this caller may do. */
@@ -135,7 +140,7 @@ function person(role: Role): CallerPolicy {
   return { type: "caller", role, scope: undefined };
 }
 
-function caller(role: Role, scope: Scope): CallerPolicy {
+function caller(role: Role, scope: Scope | "any"): CallerPolicy {
   return { type: "caller", role, scope };
 }
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { AssertionError } from "../../runtime/errors.ts";
 import { type Role, type Scope, SCOPES } from "../../actors/access/principal.ts";
 import { basic, deadLetter, HttpHarness, SECRET } from "../../test/support/http_harness.ts";
-import { requestOf } from "../../test/support/http_requests.ts";
+import { requestOf, textOf } from "../../test/support/http_requests.ts";
 import { assertAllPoliciesUsed, POLICIES, policyOf } from "./policy.ts";
 
 /** What is expected of a caller: written out on its own, not read from the table. */
@@ -27,6 +27,7 @@ const VIEWER = [
   "GET /api/v1/devices/{product}/{device}/properties",
   "GET /api/v1/devices/{product}/{device}/shadow",
   "GET /api/v1/devices/{product}/{device}/telemetry",
+  "GET /api/v1/live",
   "GET /api/v1/cluster/ledger",
   "GET /api/v1/cluster/tree",
 ];
@@ -65,7 +66,7 @@ async function sweep(harness: HttpHarness, { caller, headers, expected }: Sweep)
     if (route.name.startsWith("DELETE /api/v1/devices") || route.policy.type === "device") continue;
     const { method, path, json } = requestOf(route);
     const answer = await harness.send(method, path, { headers, json });
-    const body = await answer.text();
+    const body = await textOf(answer);
     const said = `${caller}: ${route.name} → ${answer.status} ${body.slice(0, 200)}`;
     const want = expected(route.name);
     // A wrong password is answered by 401 too, but to nobody in particular.
@@ -87,6 +88,7 @@ function least(route: string): Role {
 
 /** Scope of a route by its resource, written down apart from the table. */
 function scopeOf(route: string): Scope {
+  if (route === "GET /api/v1/live") return "devices:read"; // Of the topic that is asked for.
   const isRead = route.startsWith("GET ");
   const resource = /\/api\/v1\/(\w+)/.exec(route)![1]!;
   return `${resource}:${isRead ? "read" : "write"}` as Scope;

@@ -24,6 +24,7 @@ import type { DeviceDirectory } from "../../actors/device/directory.ts";
 import type { DeviceState, PresenceRow } from "../../actors/device/messages.ts";
 import type { DeviceRegistry } from "../../actors/device/registry.ts";
 import type { SeenDevice, SeenQuery } from "../../actors/device/views.ts";
+import type { LiveHub } from "../../actors/live/live_hub.ts";
 import type { Products } from "../../actors/product/products.ts";
 import type { Projects } from "../../actors/project/projects.ts";
 import type { TelemetryStore } from "../../actors/telemetry/store.ts";
@@ -84,6 +85,7 @@ export interface HttpPorts {
   presence(devices: readonly string[]): Promise<ReadonlyMap<string, PresenceRow>>;
   /** Devices with such a row, by when they were last heard of. */
   bySeen(query: SeenQuery): Promise<readonly SeenDevice[]>;
+  readonly live: { readonly hub: Pick<LiveHub, "open" | "incarnation"> };
   readonly cluster: ClusterPorts;
   readonly health: HealthPorts;
   /** The console's files. */

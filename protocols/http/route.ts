@@ -243,6 +243,8 @@ function accessText(policy: Policy): string {
   if (policy.type === "device") return "Access: the device itself, by Basic credentials.";
   const keys = policy.scope === undefined
     ? "never an API key"
+    : policy.scope === "any"
+    ? "or an API key"
     : `or an API key with scope \`${policy.scope}\``;
   const where = policy.isOfInstallation ? ` Only of project \`${DEFAULT_PROJECT}\`.` : "";
   return `Access: role \`${policy.role}\` or above, ${keys}.${where}`;
@@ -252,7 +254,7 @@ function securityOf(policy: Policy): Record<string, string[]>[] {
   if (policy.type === "public") return [];
   if (policy.type === "device") return [{ device: [] }];
   if (policy.scope === undefined) return [{ session: [] }];
-  return [{ session: [] }, { key: [policy.scope] }];
+  return [{ session: [] }, { key: policy.scope === "any" ? [] : [policy.scope] }];
 }
 
 function operationId(method: Method, path: string): string {

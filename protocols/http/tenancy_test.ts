@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
 import { type Role, ROLES, SCOPES } from "../../actors/access/principal.ts";
 import { deadLetter, HttpHarness, PASSWORD, START_MS } from "../../test/support/http_harness.ts";
-import { type PathValues, requestOf, type SweepRequest } from "../../test/support/http_requests.ts";
+import {
+  type PathValues,
+  requestOf,
+  type SweepRequest,
+  textOf,
+} from "../../test/support/http_requests.ts";
 
 interface Tenant {
   readonly project: string;
@@ -121,7 +126,7 @@ async function attack(
   }
   for (const { method, path, json } of requests) {
     const answer = await harness.send(method, path, { headers, json });
-    const text = await answer.text();
+    const text = await textOf(answer);
     const said = `${caller}: ${method} ${path} → ${answer.status} ${text.slice(0, 300)}`;
     assert.ok(answer.status < 500, said);
     assert.ok(!text.includes(victim.secret) && !text.includes(String(victim.value)), said);

@@ -85,6 +85,14 @@ export class LogClient {
     return port1;
   }
 
+  /** A port on which the live feed follows the log. */
+  openTail(): MessagePort {
+    if (this.#worker === undefined) throw unavailable();
+    const { port1, port2 } = new MessageChannel();
+    this.#worker.postMessage({ type: "tail", port: port2 }, [port2]);
+    return port1;
+  }
+
   /** Rejects what waits; their outcome is unknown. */
   detach(): void {
     this.#worker = undefined;

@@ -16,6 +16,7 @@ import { createStderrLogger, type Logger, type LogLevel } from "../logger.ts";
 import type { Append, DeadLetterQuery, GatewayRowQuery, PartitionLog } from "./partition_log.ts";
 import { type LogHooks, openDurableLog } from "./open_log.ts";
 import { serveReaderPort } from "./reader_port.ts";
+import { serveTailPort } from "./tail_port.ts";
 
 export interface LogWorkerStart {
   readonly type: "start";
@@ -31,6 +32,12 @@ export interface LogWorkerStart {
 export interface LogReaderStart {
   readonly type: "reader";
   readonly name: string;
+  readonly port: MessagePort;
+}
+
+/** The live feed has started (again): it follows the log by this port. */
+export interface LogTailStart {
+  readonly type: "tail";
   readonly port: MessagePort;
 }
 
@@ -82,7 +89,12 @@ function methodsOf(log: PartitionLog, runner: EngineRunner) {
   };
 }
 
-type LogWorkerMessage = LogWorkerStart | LogReaderStart | LogCall | { readonly type: "stop" };
+type LogWorkerMessage =
+  | LogWorkerStart
+  | LogReaderStart
+  | LogTailStart
+  | LogCall
+  | { readonly type: "stop" };
 
 /** The part of a worker's global scope that is used. */
 export interface WorkerScope {
@@ -99,11 +111,11 @@ export interface LogWorkerOptions {
 export function startLogWorker(scope: WorkerScope, options: LogWorkerOptions): void {
   let stop: (() => Promise<void>) | undefined;
   let answer: ((call: LogCall) => void) | undefined;
-  let attach: ((reader: LogReaderStart) => void) | undefined;
+  let attach: ((reader: LogReaderStart | LogTailStart) => void) | undefined;
   const post = (event: LogWorkerEvent) => scope.postMessage(event);
   scope.onmessage = ({ data }: MessageEvent<LogWorkerMessage>) => {
     if (data.type === "call") answer?.(data);
-    else if (data.type === "reader") attach?.(data);
+    else if (data.type === "reader" || data.type === "tail") attach?.(data);
     else if (data.type === "stop") {
       void stop?.().then(() => post({ type: "stopped" }));
     } else {
@@ -161,9 +173,13 @@ async function run(
   runner.done.catch((fault) => post({ type: "failed", message: messageOf(fault) }));
   const token = await runner.acquired;
   const ports = new Map<string, Disposable>();
-  const attach = ({ name, port }: LogReaderStart) => {
+  const attach = (start: LogReaderStart | LogTailStart) => {
+    const name = start.type === "tail" ? TAIL : start.name;
     ports.get(name)?.[Symbol.dispose]();
-    ports.set(name, serveReaderPort(port, log, name));
+    const served = start.type === "tail"
+      ? serveTailPort(start.port, log, partitionOf)
+      : serveReaderPort(start.port, log, name);
+    ports.set(name, served);
   };
   const maintenance = maintain(log, clock, logger);
   const methods = methodsOf(log, runner);
@@ -183,6 +199,8 @@ async function run(
   return { stop, answer, attach, epoch: log.epoch, token };
 }
 
+/** No reader has this name. */
+const TAIL = "*tail";
 const MAINTAIN_IDLE_MS = 200;
 const MAINTAIN_BUSY_MS = 10;
 

@@ -10,7 +10,12 @@ import { deviceBehaviour } from "../../actors/device/device_behaviour.ts";
 import { createDeviceDirectory } from "../../actors/device/device_directory.ts";
 import type { DeviceMessage, DeviceState, PresenceRow } from "../../actors/device/messages.ts";
 import { DeviceRegistry } from "../../actors/device/registry.ts";
+import { createDeviceStandings } from "../../actors/device/device_standing.ts";
 import { createMemoryViews, PRESENCE } from "../../actors/device/views.ts";
+import { LiveHub } from "../../actors/live/live_hub.ts";
+import { startLogSource } from "../../actors/live/log_source.ts";
+import { followRegistry } from "../../actors/live/registry_source.ts";
+import { startStateSource } from "../../actors/live/state_source.ts";
 import { Products } from "../../actors/product/products.ts";
 import {
   type ProjectRemovals,
@@ -21,6 +26,7 @@ import { openRegistryStore, type RegistryStore } from "../../actors/registry/reg
 import { MemoryTelemetryStore } from "../../actors/telemetry/memory_store.ts";
 import { createHttpApp, type HttpApp } from "../../protocols/http/http_app.ts";
 import { ConsoleSite } from "../../protocols/http/console/site.ts";
+import { treeView } from "../../protocols/http/cluster_views.ts";
 import type { HttpPorts } from "../../protocols/http/ports.ts";
 import type { Context } from "../../runtime/actor/behaviour.ts";
 import { TimeoutError } from "../../runtime/errors.ts";
@@ -28,7 +34,9 @@ import { createLogger } from "../../runtime/logger.ts";
 import type { PendingRecord, StoredDeadLetter } from "../../runtime/log/partition_log.ts";
 import { StoppedPartitions } from "../../runtime/log/stopped_partitions.ts";
 import { seededRandom } from "../../runtime/random.ts";
+import { LogTail } from "../../runtime/log/log_tail.ts";
 import { FakeIngress } from "./fake_ingress.ts";
+import { FakeLog } from "./fake_log.ts";
 import { createManualClock, type ManualClock } from "./manual_clock.ts";
 
 export const START_MS = 1_700_000_000_000;
@@ -101,6 +109,9 @@ export class HttpHarness implements AsyncDisposable {
   readonly killed: string[] = [];
   readonly notReady: string[] = [];
   readonly telemetry = new MemoryTelemetryStore();
+  /** What live feeds follow; every actor is of partition 0. */
+  readonly log = new FakeLog();
+  hub!: LiveHub;
   app!: HttpApp;
   store!: RegistryStore;
   devices!: DeviceRegistry;
@@ -145,6 +156,16 @@ export class HttpHarness implements AsyncDisposable {
     this.#resources.use(this.removals);
     const onDeleted = () => this.removals.wake();
     this.projects = new Projects({ store, clock, users: this.users, onDeleted });
+    const presence = (keys: readonly string[]) => Promise.resolve(this.#presenceOf(keys));
+    this.hub = this.#resources.use(new LiveHub({ clock, logger, incarnation: "7" }));
+    const standings = createDeviceStandings(store.reader, known);
+    const tail = new LogTail(this.log, () => 0);
+    const live = { hub: this.hub, standings, clock, logger };
+    this.#resources.use(await startLogSource({ ...live, tail }));
+    this.#resources.defer(followRegistry({ ...live, changes, presence }));
+    const cluster = overrides.cluster ?? this.#cluster();
+    const states = { ...cluster, tree: () => treeView(cluster.tree()) };
+    this.#resources.use(startStateSource({ ...live, ports: states }));
     this.ports = {
       clock,
       logger,
@@ -159,13 +180,8 @@ export class HttpHarness implements AsyncDisposable {
       telemetry: this.telemetry,
       site: new ConsoleSite({ clock, logger }),
       peekState: (address) => Promise.resolve(this.ingress.states.get(address)),
-      presence: (names) =>
-        Promise.resolve(
-          new Map(names.flatMap((name) => {
-            const row = this.ingress.presence.get(name);
-            return row === undefined ? [] : [[name, row] as const];
-          })),
-        ),
+      presence,
+      live: { hub: this.hub },
       bySeen: async (query) => {
         const views = createMemoryViews();
         const writes = [...this.ingress.presence].map(([key, row]) => {
@@ -174,7 +190,7 @@ export class HttpHarness implements AsyncDisposable {
         await views.write({ writes, cursor: 1 });
         return await views.bySeen(query);
       },
-      cluster: this.#cluster(),
+      cluster,
       health: { notReady: () => this.notReady, metrics: () => "roost_accepted_total 1\n" },
       suspended: this.suspended,
       stopped: this.stopped,
@@ -183,6 +199,13 @@ export class HttpHarness implements AsyncDisposable {
     };
     this.app = createHttpApp(this.ports);
     this.#resources.use(this.app);
+  }
+
+  #presenceOf(keys: readonly string[]): ReadonlyMap<string, PresenceRow> {
+    return new Map(keys.flatMap((key) => {
+      const row = this.ingress.presence.get(key);
+      return row === undefined ? [] : [[key, row] as const];
+    }));
   }
 
   #cluster(): HttpPorts["cluster"] {

@@ -26,12 +26,28 @@ export function requestOf(route: Route, values: PathValues = DEFAULTS): SweepReq
     /\{(\w+)\}/g,
     (_all, name: string) => encodeURIComponent(values[name] ?? DEFAULTS[name] ?? "x1"),
   );
-  const query = path.endsWith("/telemetry") ? "?keys=temperature" : "";
+  const query = queryOf(path, { ...DEFAULTS, ...values });
   return {
     method: route.method.toUpperCase(),
     path: path + query,
     json: route.method === "get" ? undefined : bodyOf(route, values),
   };
+}
+
+/** What is required of it. */
+function queryOf(path: string, { product, device }: PathValues): string {
+  if (path.endsWith("/telemetry")) return "?keys=temperature";
+  if (path.endsWith("/live")) return `?topics=devices,device/${product}/${device}`;
+  return "";
+}
+
+/** The answer's body; of one that does not end, what comes first. */
+export async function textOf(answer: Response): Promise<string> {
+  if (answer.headers.get("content-type") !== "text/event-stream") return await answer.text();
+  const reader = answer.body!.getReader();
+  const { value } = await reader.read();
+  await reader.cancel();
+  return new TextDecoder().decode(value);
 }
 
 function bodyOf(route: Route, values: PathValues): unknown {

@@ -109,12 +109,18 @@ export class RoostApi {
   }
 
   /** Any request; the body of a refused one is in the answer, not thrown. */
-  async fetch(method: string, path: string, body?: unknown): Promise<Response> {
+  async fetch(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<Response> {
     const credentials = this.#credentials[this.#turn++ % this.#credentials.length]!;
     return await fetch(this.url + path, {
       method,
       headers: {
         ...credentials.headers,
+        ...headers,
         ...(body === undefined ? {} : { "Content-Type": "application/json" }),
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),

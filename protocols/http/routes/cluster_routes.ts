@@ -1,7 +1,7 @@
 /** What the node counts, supervises and could not handle. */
 import { z } from "@hono/zod-openapi";
 import { NotFoundError } from "../../../runtime/errors.ts";
-import type { SupervisionTree } from "../../../runtime/actor/supervision.ts";
+import { type TreeView, treeView } from "../cluster_views.ts";
 import type { HttpPorts } from "../ports.ts";
 import { answer, noContent } from "../responses.ts";
 import { createRoute, type Route } from "../route.ts";
@@ -50,14 +50,6 @@ const LEDGER_EXAMPLE = {
   partitions: [{ partition: 0, ...TERMS_EXAMPLE, isBalanced: true }],
 };
 
-interface TreeView {
-  readonly id: string;
-  readonly status: string;
-  readonly restarts: number;
-  readonly startedAt: number | null;
-  readonly lastFault: string | null;
-  readonly children: readonly TreeView[];
-}
 const TREE: z.ZodType<TreeView> = z.object({
   id: z.string().openapi({ description: "Unique among its siblings.", example: "gateways" }),
   status: z.enum([
@@ -127,7 +119,7 @@ function readTree({ cluster }: HttpPorts): Route {
     tag: "cluster",
     summary: "Reads the supervision tree",
     responses: { 200: { description: "The live tree.", schema: TREE, example: TREE_EXAMPLE } },
-    handle: () => answer(200, viewOf(cluster.tree())),
+    handle: () => answer(200, treeView(cluster.tree())),
   });
 }
 
@@ -149,15 +141,4 @@ function killChild({ cluster, logger }: HttpPorts): Route {
       throw new NotFoundError(`Cannot end "${path}": there is no such child that runs`);
     },
   });
-}
-
-function viewOf(tree: SupervisionTree): TreeView {
-  return {
-    id: tree.id,
-    status: tree.status,
-    restarts: tree.restarts,
-    startedAt: tree.startedAtMs ?? null,
-    lastFault: tree.lastFault ?? null,
-    children: tree.children.map(viewOf),
-  };
 }

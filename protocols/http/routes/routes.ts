@@ -1,5 +1,6 @@
 /** All routes but those of the document, which is made from these. */
 import type { Ingest } from "../ingest.ts";
+import type { LiveFeeds } from "../live_feeds.ts";
 import type { HttpPorts } from "../ports.ts";
 import type { Route } from "../route.ts";
 import { clusterRoutes } from "./cluster_routes.ts";
@@ -8,6 +9,7 @@ import { deviceRoutes } from "./device_routes.ts";
 import { healthRoutes } from "./health_routes.ts";
 import { ingestRoutes } from "./ingest_routes.ts";
 import { keyRoutes } from "./key_routes.ts";
+import { liveRoutes } from "./live_routes.ts";
 import { partitionRoutes } from "./partition_routes.ts";
 import { productRoutes } from "./product_routes.ts";
 import { projectRoutes } from "./project_routes.ts";
@@ -16,7 +18,7 @@ import { shadowRoutes } from "./shadow_routes.ts";
 import { telemetryRoutes } from "./telemetry_routes.ts";
 import { userRoutes } from "./user_routes.ts";
 
-export function createRoutes(ports: HttpPorts, ingest: Ingest): Route[] {
+export function createRoutes(ports: HttpPorts, ingest: Ingest, feeds: LiveFeeds): Route[] {
   return [
     ...ingestRoutes(ingest),
     ...sessionRoutes(ports),
@@ -27,6 +29,7 @@ export function createRoutes(ports: HttpPorts, ingest: Ingest): Route[] {
     ...deviceRoutes(ports),
     ...shadowRoutes(ports),
     ...telemetryRoutes(ports),
+    ...liveRoutes(ports, feeds),
     ...clusterRoutes(ports),
     ...deadLetterRoutes(ports),
     ...partitionRoutes(ports),

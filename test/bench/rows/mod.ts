@@ -5,6 +5,7 @@ import { bytesPerPoint } from "./bytes_per_point.ts";
 import { handlerFaults } from "./handler_faults.ts";
 import { httpIngest, telemetryQuery } from "./http_ingest.ts";
 import { idleConnection } from "./idle_connection.ts";
+import { liveFeed } from "./live_feed.ts";
 import { mqttLatency } from "./mqtt_latency.ts";
 import { mqttOne, mqttTwenty } from "./mqtt_sustained.ts";
 import { registeredDevices } from "./registered_devices.ts";
@@ -15,6 +16,7 @@ export const ROWS: readonly Row[] = [
   mqttTwenty,
   mqttOne,
   mqttLatency,
+  liveFeed,
   actorMessages,
   idleActor,
   idleConnection,
