@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { partitionOfActor } from "../actors/behaviours.ts";
 import { deviceChildren } from "../actors/device/device_children.ts";
 import { REMOVED } from "../actors/device/device_removals.ts";
-import type { DeviceDownlink, DeviceState } from "../actors/device/messages.ts";
+import type { DeviceDownlink } from "../actors/device/messages.ts";
 import { startViewsChild } from "../actors/device/views_child.ts";
 import type { Views } from "../actors/device/views.ts";
 import { liveChild } from "../actors/live/live_child.ts";
@@ -19,14 +19,13 @@ import { ConsoleSite } from "../protocols/http/console/site.ts";
 import { siteBuildChild } from "../protocols/http/console/site_build.ts";
 import { treeView } from "../protocols/http/cluster_views.ts";
 import { type HttpGateway, startHttpGateway } from "../protocols/http/http_gateway.ts";
-import type { HttpPorts } from "../protocols/http/ports.ts";
+import { httpPortsOf, type NodeView } from "../protocols/http/node_ports.ts";
 import { type MqttGateway, startMqttGateway } from "../protocols/mqtt/gateway.ts";
 import { sessionKey } from "../protocols/mqtt/session.ts";
 import { idOf, kindOf } from "./actor/address.ts";
 import type { TransientEffect } from "./actor/batch.ts";
 import { logEngineEvent } from "./actor/engine_events.ts";
 import { createLifecycleEvents, logLifecycle } from "./actor/lifecycle_events.ts";
-import { peekState } from "./actor/state_codec.ts";
 import { firstListen, killable } from "./actor/resource_child.ts";
 import { SuspendedActors } from "./actor/suspended_actors.ts";
 import type { ChildSpec } from "./actor/supervision.ts";
@@ -42,7 +41,6 @@ import type { GatewayRow } from "./log/partition_log.ts";
 import { packHead } from "./log/record.ts";
 import { StoppedPartitions } from "./log/stopped_partitions.ts";
 import { LIMITS } from "./limits.ts";
-import { nodeMetrics } from "./node_metrics.ts";
 import { systemRandom } from "./random.ts";
 import { lockDataDirectory } from "./store/data_directory.ts";
 
@@ -356,7 +354,7 @@ class Node {
           startHttpGateway({
             hostname: config.listen,
             port: parts.http?.port ?? config.http.port,
-            ports: this.#httpPorts(registry),
+            ports: httpPortsOf(this.#nodeView(registry)),
           }));
         parts.http = gateway;
         return killable(gateway, gateway.done);
@@ -364,77 +362,22 @@ class Node {
     };
   }
 
-  #httpPorts(registry: Registry): HttpPorts {
-    const { log, parts } = this;
-    const history = () => {
-      if (parts.telemetry === undefined) throw new UnavailableError("telemetry", "Not started");
-      return parts.telemetry;
-    };
-    const metrics = nodeMetrics({
-      mqtt: () => parts.mqtt?.figures,
-      http: () => parts.http?.figures(),
-      refused: () => this.refused,
-      unacknowledgedBytes: () => this.ingress.unacknowledgedBytes,
-    });
+  #nodeView(registry: Registry): NodeView {
+    const { logger, log, live, site, ingress, refused, suspended, stopped, parts } = this;
     return {
-      clock,
-      logger: this.logger.with({ part: "http" }),
-      ...registry,
-      ingress: this.ingress,
-      telemetry: {
-        range: async (query) => await history().range(query),
-        buckets: async (query) => await history().buckets(query),
-        thin: async (query) => await history().thin(query),
-      },
-      peekState: async (address) => {
-        const stored = await log.peek(address);
-        return stored === undefined ? undefined : peekState(stored).state as DeviceState;
-      },
-      presence: async (names) => await this.#views().presence(names),
-      bySeen: async (query) => await this.#views().bySeen(query),
-      live: { hub: this.live },
-      cluster: {
-        ledger: () => log.ledger(),
-        refused: () => this.refused,
-        tree: () => this.parts.supervisor!.live(),
-        killChild: (path) => this.parts.supervisor!.kill(path),
-        deadLetters: (query) => log.deadLetters(query),
-        countDeadLetters: (address) => log.countDeadLetters(address),
-        replayDeadLetters: (ids) => log.replayDeadLetters(ids),
-        discardDeadLetters: async (ids) => {
-          const discarded = await log.discardDeadLetters(ids);
-          this.suspended.clear(); // Else nothing could come that a replay resumes them by.
-          return discarded;
-        },
-        peekPending: (partition, offset, limit) => log.peekPending(partition, offset, limit),
-        skipDamage: (partition, offset) => log.skipDamage(partition, offset),
-      },
-      health: {
-        notReady: () => this.#notReady(),
-        metrics: async () => {
-          const [ledger, head] = await Promise.all([log.ledger(), log.head()]);
-          const telemetry = await parts.telemetry?.figures();
-          return metrics.render(ledger, head.logBytes, telemetry?.store);
-        },
-      },
-      site: this.site,
+      ...{ clock, logger, log, live, site, ingress, refused, suspended, stopped, registry },
+      telemetry: () => parts.telemetry,
+      views: () => parts.views,
+      supervisor: () => parts.supervisor!,
+      mqttFigures: () => parts.mqtt?.figures,
+      httpFigures: () => parts.http?.figures(),
       countRefused: (reason) => this.#countRefused(reason),
-      suspended: this.suspended,
-      stopped: this.stopped,
     };
   }
 
   #views(): Views {
     if (this.parts.views === undefined) throw new UnavailableError("views", "Not started");
     return this.parts.views;
-  }
-
-  #notReady(): string[] {
-    const missing: string[] = [];
-    if (this.parts.telemetry === undefined) missing.push("telemetry");
-    if (this.parts.views === undefined) missing.push("views");
-    if (this.ingress.refusal !== undefined) missing.push("log");
-    return missing;
   }
 
   #countRefused(reason: string): void {
