@@ -101,8 +101,8 @@ function sampleOf(field: ConfigField, indent: string, comma: string): string[] {
   const about = `${field.unit}, ${field.bounds}. ${field.variable}`;
   const isSet = field.fallback !== undefined;
   const value = JSON.stringify(field.fallback ?? "").replaceAll(",", ", ");
-  const entry = `${JSON.stringify(field.path.at(-1))}: ${value}`;
-  return [`// ${field.description}`, `// ${about}`, isSet ? `${entry}${comma}` : `// ${entry}`]
+  const entry = `${JSON.stringify(field.path.at(-1))}: ${value}${comma}`;
+  return [`// ${field.description}`, `// ${about}`, isSet ? entry : `// ${entry}`]
     .map((line) => indent + line);
 }
 

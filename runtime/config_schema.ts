@@ -27,6 +27,16 @@ function port(fallback: number, wire: string) {
   );
 }
 
+function pemFile(what: string) {
+  return z.string().min(1).max(4_096).optional().meta(
+    {
+      description: `PEM file with ${what}. Read again when it changes.`,
+      unit: "path",
+      bounds: "1 to 4096 characters",
+    } satisfies FieldMeta,
+  );
+}
+
 function storeUrl(store: string) {
   return z.string().max(2_048).optional().meta(
     {
@@ -47,7 +57,13 @@ const SHAPE = z.strictObject({
     } satisfies FieldMeta,
   ),
   http: z.strictObject({ port: port(8080, "HTTP: API, ingest and console") }).prefault({}),
-  mqtt: z.strictObject({ port: port(1883, "MQTT for devices") }).prefault({}),
+  mqtt: z.strictObject({
+    port: port(1883, "MQTT for devices, also by WebSocket at /mqtt"),
+    tlsCertificate: pemFile("the server's certificate and its issuers; turns TLS on"),
+    tlsKey: pemFile("the private key of that certificate"),
+    tlsClientCa: pemFile("the issuers of devices' certificates, for logins with one"),
+    tlsPort: port(8883, "the same over TLS, if a certificate is set"),
+  }).prefault({}),
   coap: z.strictObject({ port: port(5683, "CoAP; reserved, nothing listens yet") }).prefault({}),
   tcp: z.strictObject({ port: port(1884, "plain TCP; reserved, nothing listens yet") })
     .prefault({}),
@@ -128,12 +144,26 @@ export const CONFIG_SCHEMA = SHAPE.superRefine((config, context) => {
       "needs no other store; remove the setting";
     context.addIssue({ code: "custom", path: [store, "url"], message });
   }
-  const ports = [config.http.port, config.mqtt.port, config.tcp.port];
-  for (const [index, wire] of (["http", "mqtt", "tcp"] as const).entries()) {
-    const other = ports.indexOf(config[wire].port);
-    if (config[wire].port === 0 || other === index) continue;
-    const message = `the port is that of ${other === 0 ? "http" : "mqtt"}, too`;
-    context.addIssue({ code: "custom", path: [wire, "port"], message });
+  const { tlsCertificate, tlsKey, tlsClientCa } = config.mqtt;
+  if (tlsCertificate === undefined ? tlsKey ?? tlsClientCa : !tlsKey) {
+    const [missing, given] = tlsCertificate === undefined
+      ? ["tlsCertificate", tlsKey === undefined ? "tlsClientCa" : "tlsKey"]
+      : ["tlsKey", "tlsCertificate"];
+    const message = `mqtt.${given} needs it`;
+    context.addIssue({ code: "custom", path: ["mqtt", missing], message });
+  }
+  const { http, mqtt, tcp } = config;
+  const ports = new Map([["http.port", http.port], ["mqtt.port", mqtt.port]]);
+  if (tlsCertificate !== undefined) ports.set("mqtt.tlsPort", mqtt.tlsPort);
+  ports.set("tcp.port", tcp.port);
+  const taken = new Map<number, string>();
+  for (const [field, port] of ports) {
+    const other = taken.get(port);
+    if (other === undefined || port === 0) taken.set(port, field);
+    else {
+      const message = `the port is that of ${other}, too`;
+      context.addIssue({ code: "custom", path: field.split("."), message });
+    }
   }
 });
 

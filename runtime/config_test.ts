@@ -104,8 +104,20 @@ Deno.test("a store's URL is refused: this version runs embedded only", () => {
 
 Deno.test("an empty variable counts as unset and a shared port is refused unless it is 0", () => {
   assert.equal(read({ ROOST__REDIS__URL: "" }).config.redis.url, undefined);
-  assert.match(refusal({ ROOST__MQTT__PORT: "8080" }), /the port is that of http, too/);
+  assert.match(refusal({ ROOST__MQTT__PORT: "8080" }), /the port is that of http.port, too/);
   assert.equal(read({ ROOST__MQTT__PORT: "0", ROOST__HTTP__PORT: "0" }).config.mqtt.port, 0);
+});
+
+Deno.test("TLS takes a certificate with its key, and then a port of its own", () => {
+  const [certificate, key] = ["ROOST__MQTT__TLS_CERTIFICATE", "ROOST__MQTT__TLS_KEY"];
+  assert.match(refusal({ [certificate]: "a.pem" }), /mqtt.tlsKey .*mqtt.tlsCertificate needs it/);
+  assert.match(refusal({ [key]: "a.pem" }), /mqtt.tlsCertificate .*mqtt.tlsKey needs it/);
+  assert.match(refusal({ ROOST__MQTT__TLS_CLIENT_CA: "a.pem" }), /mqtt.tlsClientCa needs it/);
+  const both = { [certificate]: "a.pem", [key]: "b.pem" };
+  assert.equal(read(both).config.mqtt.tlsPort, 8883);
+  const same = { ROOST__MQTT__TLS_PORT: "1883" };
+  assert.match(refusal({ ...both, ...same }), /TLS_PORT 1883: the port is that of mqtt.port, too/);
+  assert.equal(read(same).config.mqtt.tlsPort, 1883, "nothing listens there");
 });
 
 Deno.test("the configuration is frozen", () => {

@@ -22,6 +22,7 @@ import { type HttpGateway, startHttpGateway } from "../protocols/http/http_gatew
 import { httpPortsOf, type NodeView } from "../protocols/http/node_ports.ts";
 import { type MqttGateway, startMqttGateway } from "../protocols/mqtt/gateway.ts";
 import { sessionKey } from "../protocols/mqtt/session.ts";
+import { tlsListenerOf } from "../protocols/mqtt/tls_files.ts";
 import { idOf, kindOf } from "./actor/address.ts";
 import type { TransientEffect } from "./actor/batch.ts";
 import { logEngineEvent } from "./actor/engine_events.ts";
@@ -194,7 +195,7 @@ class Node {
     }
     const at = hostOf(this.config.listen);
     return {
-      urls: { http: `http://${at}:${http.port}`, mqtt: `mqtt://${at}:${mqtt.port}` },
+      urls: { http: `http://${at}:${http.port}`, ...mqtt.urls(at) },
       escalated: escalated.promise,
       begin: this.#begun.resolve,
       [Symbol.asyncDispose]: () => this.#stop(supervisor),
@@ -323,6 +324,7 @@ class Node {
             host: config.listen,
             // After a restart the same port as before, also when any free one was asked for.
             port: parts.mqtt?.port ?? config.mqtt.port,
+            tls: tlsListenerOf(config.mqtt, parts.mqtt?.tlsPort),
             ingress: this.ingress,
             directory,
             readRow: (key) => this.log.gatewayRow(key),

@@ -11,6 +11,8 @@ const REFUSALS: ReadonlySet<string> = new Set([
   "bad_authentication_method",
   "bad_client_id",
   "bad_credentials",
+  "bad_frame",
+  "bad_upgrade",
   "bad_version",
   "connect_timeout",
   "disabled",

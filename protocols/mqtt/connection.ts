@@ -12,6 +12,7 @@ import type { MqttVersion } from "./codec.ts";
 import { encodePacket } from "./codec.ts";
 import { PACKET } from "./frame.ts";
 import type { Session } from "./session.ts";
+import { encodeBinary, encodeClose, STATUS, type WebSocketReader } from "./web_socket.ts";
 
 /**
  * `new`: no CONNECT yet. `connecting`: logged in, its session is being read. `open`: CONNACK is sent.
@@ -45,6 +46,8 @@ export class Connection {
   /** `networkOf(remote)`. */
   readonly network: string;
   stage: Stage = "new";
+  /** Its bytes are the payload of frames. */
+  webSocket: WebSocketReader | undefined;
   version: MqttVersion = 4;
   /** Present from stage `connecting` on. */
   identity: Identity | undefined;
@@ -112,6 +115,11 @@ export class Connection {
   }
 
   send(bytes: Uint8Array): void {
+    this.sendRaw(this.webSocket === undefined ? bytes : encodeBinary(bytes));
+  }
+
+  /** Bytes as they go over the socket. */
+  sendRaw(bytes: Uint8Array): void {
     if (this.socket.destroyed || this.socket.writableEnded) return;
     this.socket.write(bytes);
     // A peer that does not read its answers must not make us keep ever more of them.
@@ -188,10 +196,10 @@ export class Connection {
     this.encoded = undefined;
     if (this.socket.destroyed || this.socket.writableEnded) return;
     if (this.isV5 && reason !== 0) {
-      this.socket.end(encodePacket({ cmd: "disconnect", reasonCode: reason }, 5));
-    } else {
-      this.socket.end();
+      this.send(encodePacket({ cmd: "disconnect", reasonCode: reason }, 5));
     }
+    if (this.webSocket === undefined) this.socket.end();
+    else this.socket.end(encodeClose(this.webSocket.fault || STATUS.normal));
     // Unread bytes would turn the close into a reset, and the peer may then lose our last words.
     this.paused = 0;
     this.socket.resume();

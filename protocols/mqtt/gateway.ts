@@ -1,29 +1,24 @@
 /**
  * The MQTT gateway: MQTT 3.1.1 and 5 for devices, each under its own prefix. Not a broker (why:
  * `docs/decisions/`): what a device sends becomes a message of its actor, and what it gets comes from
- * there. TLS and WebSocket will be other listeners in front of the same connections.
+ * there.
  *
  * The caller's duties, in order:
  * 1. `deliver` downlinks only after the commit that asked for them.
  * 2. Dispose the gateway before the `Ingress`: draining waits for acknowledgements.
  */
-import type { Buffer } from "node:buffer";
-import { createServer, type Server, type Socket } from "node:net";
-import type { AddressInfo } from "node:net";
 import type { Partition } from "../../runtime/actor/address.ts";
-import { messageOf } from "../../runtime/errors.ts";
-import { LIMITS } from "../../runtime/limits.ts";
 import { untilDurable } from "../../runtime/log/ingress.ts";
-import { networkOf } from "../../runtime/network_of.ts";
 import type { DeviceDownlink } from "../../actors/device/messages.ts";
-import { close, countClosed, forgetDevice, leave } from "./closing.ts";
-import { Connection, PAUSE } from "./connection.ts";
+import { close, forgetDevice } from "./closing.ts";
+import { type Connection, PAUSE } from "./connection.ts";
 import { deliver } from "./downlink.ts";
 import { createFigures, type MqttFigures } from "./figures.ts";
 import type { GatewayState, MqttPorts } from "./gateway_state.ts";
+import { fail, type Handshake, listen, type Listener, listenTls } from "./listener.ts";
 import { LoginThrottle } from "./login_throttle.ts";
 import { OwedWrites } from "./owed_writes.ts";
-import { acknowledgeSettled, finishTurn, handleHeld, receive } from "./packets.ts";
+import { acknowledgeSettled, finishTurn, handleHeld } from "./packets.ts";
 import { PendingAppends } from "./pending_appends.ts";
 import { Retelling } from "./presence.ts";
 import { REASON } from "./reason.ts";
@@ -31,15 +26,21 @@ import { SessionSweep } from "./session_sweep.ts";
 import { Strangers } from "./strangers.ts";
 import { closeStopped } from "./stopped.ts";
 import { sweep } from "./sweep.ts";
+import { readTlsFiles, type TlsFiles, TlsReload } from "./tls_files.ts";
 
 export interface MqttGatewayOptions extends MqttPorts {
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;
+  readonly tls?: TlsFiles & { readonly port: number } | undefined;
 }
 
 export interface MqttGateway extends AsyncDisposable {
   readonly port: number;
+  /** Present if TLS is configured. */
+  readonly tlsPort: number | undefined;
+  /** Where devices reach it by each carrier. */
+  urls(host: string): Record<string, string>;
   /** Logged-in connections. */
   readonly connections: number;
   readonly figures: Readonly<MqttFigures>;
@@ -62,16 +63,10 @@ const SWEEP_MS = 1_000;
 /** How long draining waits for acknowledgements, and then for peers to close. */
 const DRAIN_MS_MAX = 2_000;
 
-const OWNER = Symbol("connection");
-type OwnedSocket = Socket & { [OWNER]: Connection };
-
-/** @throws If the port cannot be listened on. */
+/** @throws If a port cannot be listened on, or a file of `tls` not be used. */
 export async function startMqttGateway(options: MqttGatewayOptions): Promise<MqttGateway> {
   const state = createState(options);
-  const server = createServer({ allowHalfOpen: true, noDelay: true }, acceptor(state));
-  await listen(server, options);
-  // A failed accept (no descriptors left) costs that peer only.
-  server.on("error", (fault) => state.logger.error("accept failed", { fault: messageOf(fault) }));
+  const listeners = await openListeners(state, options);
   const subscriptions = [
     options.ingress.onSettled((settled) => settle(state, settled)),
     options.ingress.onRoom(roomListener(state)),
@@ -91,7 +86,9 @@ export async function startMqttGateway(options: MqttGatewayOptions): Promise<Mqt
   const sessionSweep = new SessionSweep(state);
   let drained: Promise<void> | undefined;
   return {
-    port: (server.address() as AddressInfo).port,
+    port: listeners.plain.port,
+    tlsPort: listeners.tls?.port,
+    urls: (host) => urlsOf(host, listeners),
     figures: state.figures,
     get connections() {
       return state.figures.connections;
@@ -104,8 +101,9 @@ export async function startMqttGateway(options: MqttGatewayOptions): Promise<Mqt
     tellUntold: () => retelling.plan(),
     close: (product, device, reason) => closeDevice(state, product, device, reason),
     [Symbol.asyncDispose]: () =>
-      drained ??= drain(state, server).finally(() => {
+      drained ??= drain(state, listeners).finally(() => {
         cancelSweep();
+        listeners.reload?.[Symbol.dispose]();
         retelling[Symbol.dispose]();
         sessionSweep[Symbol.dispose]();
         for (const unsubscribe of subscriptions) unsubscribe();
@@ -115,7 +113,7 @@ export async function startMqttGateway(options: MqttGatewayOptions): Promise<Mqt
 
 function createState(ports: MqttPorts): GatewayState {
   const budget = { bytes: 0 };
-  const strangers = new Strangers<Connection>();
+  const strangers = new Strangers<Connection | Handshake>();
   const { ingress, clock } = ports;
   // What a gateway before this one handed in: rows that are read earlier may be old.
   const before = untilDurable(ingress, ingress.offered);
@@ -130,6 +128,7 @@ function createState(ports: MqttPorts): GatewayState {
     owed: new OwedWrites(ingress),
     appends: new PendingAppends(),
     sockets: new Set(),
+    handshakes: new Set(),
     byDevice: new Map(),
     away: new Map(),
     evicted: undefined,
@@ -139,89 +138,35 @@ function createState(ports: MqttPorts): GatewayState {
   };
 }
 
-function listen(server: Server, options: MqttGatewayOptions): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    const { host, port } = options;
-    server.listen({ host, port, backlog: LIMITS.mqttBacklogMax }, () => {
-      server.off("error", reject);
-      resolve();
-    });
-  });
+interface Listeners {
+  readonly plain: Listener;
+  readonly tls: Listener | undefined;
+  readonly reload: TlsReload | undefined;
 }
 
-/** One set of listeners for all sockets: a closure for each would cost more than its connection. */
-function acceptor(state: GatewayState): (socket: Socket) => void {
-  function onData(this: OwnedSocket, chunk: Buffer): void {
-    try {
-      receive(state, this[OWNER], chunk);
-    } catch (fault) {
-      fail(state, this[OWNER], fault);
-    }
-  }
-  function onEnd(this: OwnedSocket): void {
-    endOfPeer(state, this[OWNER]);
-  }
-  function onDrain(this: OwnedSocket): void {
-    const connection = this[OWNER];
-    if (connection.isOpen && !connection.isPeerDone) connection.deadlineMs = 0;
-    connection.unpause(PAUSE.unread, state.clock.monotonicMs());
-  }
-  function onClose(this: OwnedSocket): void {
-    const connection = this[OWNER];
-    leave(state, connection, "lost");
-    connection.partial.clear();
-    connection.stage = "closing";
-    if (!state.sockets.delete(connection)) return;
-    state.figures.sockets--;
-    state.strangers.remove(connection);
-  }
-  return (socket) => {
-    // A reset is reported as an error, and 'close' follows: nothing to do but to listen.
-    socket.on("error", ignoreReset);
-    if (state.isDraining || state.sockets.size >= LIMITS.mqttConnectionsMax) {
-      state.figures.socketsRefused++;
-      socket.destroy();
-      return;
-    }
-    const network = networkOf(socket.remoteAddress ?? "");
-    const nowMs = state.clock.monotonicMs();
-    const connection = new Connection(socket, network, state.budget, nowMs);
-    const owned = socket as OwnedSocket;
-    owned[OWNER] = connection;
-    state.sockets.add(connection);
-    const oldest = state.strangers.add(connection, nowMs);
-    if (oldest !== undefined) {
-      countClosed(state, "unauthenticated_sockets");
-      oldest.stage = "closing";
-      oldest.socket.destroy();
-    }
-    state.figures.sockets++;
-    state.figures.socketsAccepted++;
-    owned.on("data", onData).on("end", onEnd).on("drain", onDrain).on("close", onClose);
-  };
+function urlsOf(host: string, { plain, tls }: Listeners): Record<string, string> {
+  const urls = { mqtt: `mqtt://${host}:${plain.port}`, ws: `ws://${host}:${plain.port}/mqtt` };
+  if (tls === undefined) return urls;
+  return { ...urls, mqtts: `mqtts://${host}:${tls.port}`, wss: `wss://${host}:${tls.port}/mqtt` };
 }
 
-function ignoreReset(): void {}
-
-/** A bug in handling one peer's bytes ends that peer's connection, not the gateway. */
-function fail(state: GatewayState, connection: Connection, fault: unknown): void {
-  const device = connection.identity?.key;
-  state.logger.error("connection failed", { device, fault });
-  close(state, connection, REASON.unspecified, "fault");
-}
-
-/** The peer sends no more; what it sent is still handled and acknowledged. */
-function endOfPeer(state: GatewayState, connection: Connection): void {
-  const { stage } = connection;
-  if (stage === "new" || stage === "withheld" || stage === "closing") {
-    leave(state, connection, "closed");
-    connection.socket.destroy();
-    return;
+async function openListeners(
+  state: GatewayState,
+  { host, port, tls }: MqttGatewayOptions,
+): Promise<Listeners> {
+  const material = tls === undefined ? undefined : await readTlsFiles(tls);
+  const plain = await listen(state, host, port);
+  if (tls === undefined || material === undefined) {
+    return { plain, tls: undefined, reload: undefined };
   }
-  connection.isPeerDone = true;
-  connection.deadlineMs = state.clock.monotonicMs() + LIMITS.acknowledgeMsMax;
-  finishTurn(state, connection);
+  try {
+    const secure = await listenTls(state, host, tls.port, material);
+    const reload = new TlsReload(tls, material, state, (next) => secure.use(next));
+    return { plain, tls: secure, reload };
+  } catch (fault) {
+    await plain.close();
+    throw fault;
+  }
 }
 
 function settle(state: GatewayState, settled: number): void {
@@ -292,9 +237,10 @@ function closePartition(state: GatewayState, partition: Partition): void {
 }
 
 /** Stops accepting and reading, waits for what is acknowledged soon, and closes all connections. */
-async function drain(state: GatewayState, server: Server): Promise<void> {
+async function drain(state: GatewayState, { plain, tls }: Listeners): Promise<void> {
   state.isDraining = true;
-  const isServerClosed = new Promise<void>((resolve) => server.close(() => resolve()));
+  const areClosed = Promise.all([plain.close(), tls?.close()]);
+  for (const { socket } of state.handshakes) socket.destroy();
   for (const connection of state.sockets) connection.pause(PAUSE.draining);
   await until(state, () => !state.sockets.values().some((one) => one.acks.length > 0));
   for (const connection of state.sockets) {
@@ -302,7 +248,7 @@ async function drain(state: GatewayState, server: Server): Promise<void> {
   }
   await until(state, () => state.sockets.size === 0);
   for (const connection of state.sockets) connection.socket.destroy();
-  await isServerClosed;
+  await areClosed;
   state.owed.flush();
 }
 

@@ -13,6 +13,7 @@ import { deviceAddress, type DeviceMessage } from "../../actors/device/messages.
 import type { ByteBudget } from "./byte_queue.ts";
 import type { Connection, Identity } from "./connection.ts";
 import type { MqttFigures } from "./figures.ts";
+import type { Handshake } from "./listener.ts";
 import type { LoginThrottle } from "./login_throttle.ts";
 import type { OwedWrites } from "./owed_writes.ts";
 import type { PendingAppends } from "./pending_appends.ts";
@@ -45,10 +46,12 @@ export interface GatewayState extends MqttPorts {
   readonly figures: MqttFigures;
   readonly budget: ByteBudget;
   readonly throttle: LoginThrottle;
-  readonly strangers: Strangers<Connection>;
+  readonly strangers: Strangers<Connection | Handshake>;
   readonly owed: OwedWrites;
   readonly appends: PendingAppends;
   readonly sockets: Set<Connection>;
+  /** TLS sockets that are not among `sockets` yet. */
+  readonly handshakes: Set<Handshake>;
   /** Logged-in connections by `{product}/{device}`. */
   readonly byDevice: Map<string, Connection>;
   /** Lasting sessions of absent devices, oldest first; what is not here is read from its row. */

@@ -8,6 +8,11 @@ import { REASON } from "./reason.ts";
 export function sweep(state: GatewayState): void {
   const now = state.clock.monotonicMs();
   for (const connection of state.sockets) sweepOne(state, connection, now);
+  for (const { deadlineMs, socket } of state.handshakes) {
+    if (now < deadlineMs) continue;
+    state.refuse("tls_handshake");
+    socket.destroy();
+  }
   for (const connection of state.appends.waitingSince(now - LIMITS.acknowledgeMsMax)) {
     if (connection.isOpen && connection.acks.length > 0) {
       close(state, connection, REASON.serverBusy, "acknowledged_late");

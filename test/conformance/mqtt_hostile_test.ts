@@ -32,7 +32,7 @@ Deno.test("what begins with anything but a bounded CONNECT is closed at once", a
   const { gateway } = fixture;
   const long = Buffer.from([0x10, 0x80, 0x40, 0, 4]); // Announces 8 KiB.
   const openings = [
-    Buffer.from("GET / HTTP/1.1\r\n\r\n"),
+    Buffer.from("POST / HTTP/1.1\r\n\r\n"),
     Buffer.from([0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3]),
     Buffer.from([0xc0, 0]),
     Buffer.from([0x10, 0xff, 0xff, 0xff, 0xff, 1]),

@@ -6,6 +6,7 @@ import { createLogger } from "../../runtime/logger.ts";
 import { StoppedPartitions } from "../../runtime/log/stopped_partitions.ts";
 import { type MqttGateway, startMqttGateway } from "../../protocols/mqtt/gateway.ts";
 import type { MqttPorts } from "../../protocols/mqtt/gateway_state.ts";
+import type { TlsFiles } from "../../protocols/mqtt/tls_files.ts";
 import { FakeIngress } from "./fake_ingress.ts";
 import { createManualClock, type ManualClock } from "./manual_clock.ts";
 import { waitFor } from "./wait.ts";
@@ -62,8 +63,9 @@ export interface MqttFixture extends AsyncDisposable {
   readonly clock: ManualClock;
   /** Reasons given to `refuse`, in order. */
   readonly refusals: string[];
-  /** Lines of level error that the gateway logged. */
+  /** Lines that the gateway logged of level error, and of level warn. */
   readonly errors: string[];
+  readonly warnings: string[];
 }
 
 export interface FixtureOptions {
@@ -77,6 +79,7 @@ export interface FixtureOptions {
   readonly suspended?: ReadonlySet<string>;
   /** Devices whose actors are to be told how they are, such as an earlier gateway left. */
   readonly untold?: Set<string>;
+  readonly tls?: TlsFiles;
   /** Partitions that damage has stopped. */
   readonly stopped?: StoppedPartitions;
 }
@@ -89,20 +92,22 @@ export async function startMqttFixture(options: FixtureOptions = {}): Promise<Mq
   const untold = options.untold ?? new Set<string>();
   const refusals: string[] = [];
   const errors: string[] = [];
+  const warnings: string[] = [];
   let epoch = 100;
   // Time stands still, but what is due soon waits for the sockets, as in the product.
   const gatewayClock: Clock = { ...clock, soon: systemClock.soon };
   const gateway = await startMqttGateway({
     host: "127.0.0.1",
     port: 0,
+    tls: options.tls === undefined ? undefined : { ...options.tls, port: 0 },
     ingress,
     directory,
     readRow: options.readRow ?? ((key) => ingress.readRow(key)),
     readRows: options.readRows ?? ((query) => ingress.readRows(query)),
     clock: gatewayClock,
     logger: createLogger({
-      level: "error",
-      write: (line) => errors.push(line),
+      level: "warn",
+      write: (line) => (/\bwarn\b/i.test(line) ? warnings : errors).push(line),
       nowMs: () => 0,
       isText: true,
     }),
@@ -120,6 +125,7 @@ export async function startMqttFixture(options: FixtureOptions = {}): Promise<Mq
     clock,
     refusals,
     errors,
+    warnings,
     async [Symbol.asyncDispose]() {
       let isDone = false;
       const done = gateway[Symbol.asyncDispose]().then(() => isDone = true);

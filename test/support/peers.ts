@@ -16,6 +16,7 @@ export type Tool =
   | "mosquitto_pub"
   | "mosquitto_sub"
   | "mosquitto_rr"
+  | "openssl"
   | "jq"
   | "curl"
   | "chromium";
@@ -35,6 +36,7 @@ const TOOLS: Readonly<Record<Tool, ToolSource>> = {
   mosquitto_pub: { package: "mosquitto-clients", file: "usr/bin/mosquitto_pub" },
   mosquitto_sub: { package: "mosquitto-clients", file: "usr/bin/mosquitto_sub" },
   mosquitto_rr: { package: "mosquitto-clients", file: "usr/bin/mosquitto_rr" },
+  openssl: { package: "openssl", file: "usr/bin/openssl" },
   jq: { package: "jq", file: "usr/bin/jq" },
   curl: { package: "curl", file: "usr/bin/curl" },
   // 130 MB, so only for those who ask for it; the font is for Chinese.
