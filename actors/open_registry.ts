@@ -14,6 +14,8 @@ import { DeviceRegistry } from "./device/registry.ts";
 import { startProjectRemovals } from "./project/project_removals.ts";
 import { Projects } from "./project/projects.ts";
 import { Products } from "./product/products.ts";
+import { startAnswerSweep } from "./registry/answer_sweep.ts";
+import { KeptAnswers } from "./registry/kept_answers.ts";
 import { openRegistryStore, type RegistryStore } from "./registry/registry_store.ts";
 
 export interface Registry extends AsyncDisposable {
@@ -29,6 +31,7 @@ export interface Registry extends AsyncDisposable {
   readonly devices: DeviceRegistry;
   readonly sessions: Sessions;
   readonly keys: ApiKeys;
+  readonly answers: KeptAnswers;
 }
 
 export interface RegistryOptions {
@@ -57,6 +60,8 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
   const users = new Users({ store, clock, random, passwords });
   const owner = await users.ensureOwner(options.ownerPassword);
   if (!owner.ok) throw new InvalidError(`Cannot make the owner: ${owner.message}`, owner.issues);
+  const answers = new KeptAnswers({ store, clock, random });
+  resources.use(startAnswerSweep({ answers, clock, logger }));
   const opened = resources.move();
   return {
     store,
@@ -70,6 +75,7 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
     devices: new DeviceRegistry({ store, clock, random, changes }),
     sessions: new Sessions({ store, clock, random, passwords }),
     keys: new ApiKeys({ store, clock, random }),
+    answers,
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
 }

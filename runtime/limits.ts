@@ -209,6 +209,16 @@ export const LIMITS = {
   projectsMax: 1_000,
   usersMax: 1_000,
 
+  /** How long the first answer to an `Idempotency-Key` is kept: a client repeats within a day. */
+  answersKeptMs: 24 * 3_600_000,
+  /**
+   * Answers kept of one project, and their bytes; at either bound new keys are refused, since a key
+   * that is forgotten early would let its request do something twice.
+   */
+  answersKeptMax: 100_000,
+  answersKeptBytesMax: 64 * 1024 * 1024,
+  /** Characters of an `Idempotency-Key`. */
+  idempotencyKeyCharactersMax: 128,
   /** Bytes of an API request's body; a route may take less. */
   httpBodyBytesMax: 1024 * 1024,
   /** Longest an API request's body may take to arrive. */
@@ -373,4 +383,8 @@ assert(
   64 + LIMITS.mqttSubscriptionsMax * (2 * LIMITS.mqttFilterCharactersMax + 8) +
       LIMITS.mqttUnackedMax * 6 < 65_536,
   "a session must fit into its row",
+);
+assert(
+  LIMITS.answersKeptBytesMax >= 32 * LIMITS.httpBodyBytesMax,
+  "answersKeptBytesMax must hold many of the largest answers",
 );

@@ -16,7 +16,7 @@ import {
 } from "../registry/list_order.ts";
 import { titleIssues } from "../registry/names.ts";
 import { accepted, invalid, type Outcome, type Page, refused } from "../registry/outcome.ts";
-import type { RegistryStore } from "../registry/registry_store.ts";
+import type { Alongside, RegistryStore } from "../registry/registry_store.ts";
 import type { KeysTable } from "../registry/tables.ts";
 import { type Principal, type Scope, SCOPES } from "./principal.ts";
 
@@ -39,6 +39,12 @@ export interface NewApiKey {
   readonly scopes: readonly string[];
   /** Epoch milliseconds, in the future. Default: never. */
   readonly expiresAt?: number;
+}
+
+/** The key itself is not stored and cannot be read again. */
+export interface ShownApiKey {
+  readonly apiKey: ApiKey;
+  readonly key: string;
 }
 
 export interface ApiKeyQuery {
@@ -81,7 +87,8 @@ export class ApiKeys {
   async create(
     input: NewApiKey,
     creator: { readonly project: string; readonly id: string },
-  ): Promise<Outcome<{ readonly apiKey: ApiKey; readonly key: string }>> {
+    alongside?: Alongside<ShownApiKey>,
+  ): Promise<Outcome<ShownApiKey>> {
     const { store, clock, random } = this.#options;
     const nowMs = clock.nowMs();
     const issues = keyIssues(input, nowMs);
@@ -108,7 +115,9 @@ export class ApiKeys {
         return refused("in_use", `Cannot create an API key: at most ${LIMITS.keysMax}`);
       }
       await transaction.insertInto("api_keys").values(row).execute();
-      return accepted({ apiKey: apiKeyOf(row), key });
+      const shown = { apiKey: apiKeyOf(row), key };
+      await alongside?.(transaction, shown);
+      return accepted(shown);
     });
   }
 

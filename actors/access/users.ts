@@ -21,7 +21,7 @@ import {
   type Refusal,
   refused,
 } from "../registry/outcome.ts";
-import { DEFAULT_PROJECT, type RegistryStore } from "../registry/registry_store.ts";
+import { type Alongside, DEFAULT_PROJECT, type RegistryStore } from "../registry/registry_store.ts";
 import type { RegistryTables, UsersTable } from "../registry/tables.ts";
 import type { PasswordHasher } from "./password.ts";
 import { sessionIdOf } from "./sessions.ts";
@@ -81,13 +81,15 @@ export class Users {
   }
 
   /** Refuses with `invalid`, `not_found` (the project), `exists`, or `in_use` at `usersMax`. */
-  async create(input: NewUser): Promise<Outcome<User>> {
+  async create(input: NewUser, alongside?: Alongside<User>): Promise<Outcome<User>> {
     const issues = userIssues(input);
     if (issues.length > 0) return invalid(issues);
     const row = await this.newRow(input);
     return await this.#options.store.db.transaction().execute(async (transaction) => {
       const refusal = await insertUser(transaction, row);
-      return refusal ?? accepted(userOf(row));
+      if (refusal !== undefined) return refusal;
+      await alongside?.(transaction, userOf(row));
+      return accepted(userOf(row));
     });
   }
 

@@ -6,7 +6,7 @@ import type { Transaction } from "../../runtime/store/relational_store.ts";
 import { BAD_CURSOR, versionRefusal } from "../registry/conditions.ts";
 import { orderOf, positionIn, type Sort } from "../registry/list_order.ts";
 import { accepted, invalid, type Outcome, type Page, refused } from "../registry/outcome.ts";
-import type { RegistryStore } from "../registry/registry_store.ts";
+import type { Alongside, RegistryStore } from "../registry/registry_store.ts";
 import type { DevicesTable, RegistryTables } from "../registry/tables.ts";
 import { type ChangeKind, type ChangesFollower, recordChange } from "./changes.ts";
 import { isRemovalPending } from "./device_removals.ts";
@@ -41,6 +41,13 @@ export interface DeviceQuery extends DeviceFilter {
   readonly cursor?: string;
 }
 
+export interface RotateOptions {
+  /** Brought along; default: a random one. */
+  readonly secret?: string;
+  readonly expectedVersion?: number;
+  readonly alongside?: Alongside<DeviceWithSecret> | undefined;
+}
+
 export interface DeviceRegistryOptions {
   readonly store: RegistryStore;
   readonly clock: Clock;
@@ -69,7 +76,10 @@ export class DeviceRegistry {
    * Refuses with `invalid`, `not_found` (the product) or `exists`.
    * @throws {UnavailableError} The device of this name that was deleted is still in the log.
    */
-  async create(input: NewDevice): Promise<Outcome<DeviceWithSecret>> {
+  async create(
+    input: NewDevice,
+    alongside?: Alongside<DeviceWithSecret>,
+  ): Promise<Outcome<DeviceWithSecret>> {
     const issues = deviceIssues(input);
     if (issues.length > 0) return invalid(issues);
     const secret = input.secret ?? createSecret(this.#random);
@@ -77,7 +87,7 @@ export class DeviceRegistry {
     const untilMs = this.#clock.monotonicMs() + REMOVAL_MS_MAX;
     for (;;) {
       const outcome = await this.#store.db.transaction().execute((transaction) =>
-        insertDevice(transaction, input, secret, nowMs)
+        insertDevice(transaction, input, secret, nowMs, alongside)
       );
       if (outcome !== undefined) return outcome;
       if (this.#clock.monotonicMs() >= untilMs) {
@@ -144,14 +154,22 @@ export class DeviceRegistry {
   async rotateSecret(
     product: string,
     device: string,
-    options: { readonly secret?: string; readonly expectedVersion?: number } = {},
+    options: RotateOptions = {},
   ): Promise<Outcome<DeviceWithSecret>> {
     const issues = secretIssues(options.secret);
     if (issues.length > 0) return invalid(issues);
     const secret = options.secret ?? createSecret(this.#random);
-    const changed = await this.#change(product, device, options.expectedVersion, (row) => {
-      return { row: { ...row, secret_hash: hashSecret(secret) }, kind: "device_rotated" };
-    });
+    const { expectedVersion, alongside } = options;
+    const decide = (row: DevicesTable) => {
+      return { row: { ...row, secret_hash: hashSecret(secret) }, kind: "device_rotated" } as const;
+    };
+    const changed = await this.#change(
+      product,
+      device,
+      expectedVersion,
+      decide,
+      alongside && ((transaction, device) => alongside(transaction, { device, secret })),
+    );
     return changed.ok ? accepted({ device: changed.value, secret }) : changed;
   }
 
@@ -185,6 +203,7 @@ export class DeviceRegistry {
     device: string,
     expectedVersion: number | undefined,
     decide: (row: DevicesTable) => { readonly row: DevicesTable; readonly kind?: ChangeKind },
+    alongside?: Alongside<Device>,
   ): Promise<Outcome<Device>> {
     const atMs = this.#clock.nowMs();
     const outcome = await this.#store.db.transaction().execute(async (transaction) => {
@@ -199,6 +218,7 @@ export class DeviceRegistry {
         await writeTags(transaction, product, device, JSON.parse(row.tags));
       }
       if (kind !== undefined) await recordChange(transaction, { kind, product, device, atMs });
+      await alongside?.(transaction, deviceOf(next));
       return accepted(deviceOf(next));
     });
     this.#changes.catchUp();
@@ -212,6 +232,7 @@ async function insertDevice(
   input: NewDevice,
   secret: string,
   nowMs: number,
+  alongside: Alongside<DeviceWithSecret> | undefined,
 ): Promise<Outcome<DeviceWithSecret> | undefined> {
   const product = await transaction.selectFrom("products").select("project")
     .where("key", "=", input.product).executeTakeFirst();
@@ -226,7 +247,9 @@ async function insertDevice(
   if (await isRemovalPending(transaction, row.product, row.device)) return undefined;
   await transaction.insertInto("devices").values(row).execute();
   await writeTags(transaction, row.product, row.device, JSON.parse(row.tags));
-  return accepted({ device: deviceOf(row), secret });
+  const made = { device: deviceOf(row), secret };
+  await alongside?.(transaction, made);
+  return accepted(made);
 }
 
 function storedRow(

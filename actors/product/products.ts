@@ -15,7 +15,7 @@ import {
 } from "../registry/list_order.ts";
 import { nameIssues, titleIssues } from "../registry/names.ts";
 import { accepted, invalid, type Outcome, type Page, refused } from "../registry/outcome.ts";
-import { DEFAULT_PROJECT, type RegistryStore } from "../registry/registry_store.ts";
+import { type Alongside, DEFAULT_PROJECT, type RegistryStore } from "../registry/registry_store.ts";
 import type { ProductsTable, RegistryTables } from "../registry/tables.ts";
 import type { ProductMode } from "./compiled_model.ts";
 import { parseThingModel, type ThingModel } from "./thing_model.ts";
@@ -97,7 +97,7 @@ export class Products {
    * Refuses with `invalid`, `not_found` (the project) or `exists`. A key that another project had
    * once stays its own: what devices of that key left behind must not change hands.
    */
-  async create(input: NewProduct): Promise<Outcome<Product>> {
+  async create(input: NewProduct, alongside?: Alongside<Product>): Promise<Outcome<Product>> {
     const { fields, issues } = checkFields(input);
     issues.unshift(...nameIssues("key", input.key));
     const mode = fields.mode ?? "open";
@@ -126,6 +126,7 @@ export class Products {
       }
       await transaction.insertInto("products").values(row).execute();
       await recordChange(transaction, change("product_changed", input.key, nowMs));
+      await alongside?.(transaction, productOf(row));
       return accepted(productOf(row));
     });
     this.#changes.catchUp();

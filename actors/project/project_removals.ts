@@ -28,7 +28,7 @@ export interface ProjectRemovals extends AsyncDisposable {
 const SLICE_ROWS = 200;
 const RETRY_MS = 1_000;
 /** Tables whose rows name their project and go with it, after its devices and products. */
-export const PROJECT_TABLES = ["api_keys", "users"] as const;
+export const PROJECT_TABLES = ["api_keys", "users", "answer_totals"] as const;
 
 export function startProjectRemovals(options: ProjectRemovalsOptions): ProjectRemovals {
   const { clock, logger } = options;
@@ -112,6 +112,13 @@ async function removeSlice(
     await recordChange(transaction, { kind: "product_deleted", product: key, device: "", atMs });
   }
   if (products.length > 0) return products.length;
+  const answers = await transaction.selectFrom("answers").select(["caller", "key"])
+    .where("project", "=", project).limit(SLICE_ROWS).execute();
+  for (const { caller, key } of answers) {
+    await transaction.deleteFrom("answers").where("project", "=", project)
+      .where("caller", "=", caller).where("key", "=", key).execute();
+  }
+  if (answers.length > 0) return answers.length;
   return await removeRest(transaction, project);
 }
 

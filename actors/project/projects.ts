@@ -16,7 +16,7 @@ import {
 } from "../registry/list_order.ts";
 import { nameIssues, titleIssues } from "../registry/names.ts";
 import { accepted, invalid, type Outcome, type Page, refused } from "../registry/outcome.ts";
-import { DEFAULT_PROJECT, type RegistryStore } from "../registry/registry_store.ts";
+import { type Alongside, DEFAULT_PROJECT, type RegistryStore } from "../registry/registry_store.ts";
 import type { ProjectsTable, RegistryTables } from "../registry/tables.ts";
 
 export interface Project {
@@ -74,7 +74,7 @@ export class Projects {
   }
 
   /** Refuses with `invalid`, `exists` (the id, the owner's name), or `in_use` at `projectsMax`. */
-  async create(input: NewProject): Promise<Outcome<Project>> {
+  async create(input: NewProject, alongside?: Alongside<Project>): Promise<Outcome<Project>> {
     const { store, clock, users } = this.#options;
     const owner: NewUser | undefined = input.owner &&
       { ...input.owner, project: input.id, role: "owner" };
@@ -112,6 +112,7 @@ export class Projects {
       }
       await transaction.insertInto("projects").values(row).execute();
       if (ownerRow !== undefined) await insertUser(transaction, ownerRow);
+      await alongside?.(transaction, projectOf(row));
       return accepted(projectOf(row));
     });
   }

@@ -9,6 +9,7 @@ import { Users } from "../access/users.ts";
 import type { FollowedChange } from "../device/changes.ts";
 import { importDevices } from "../device/device_import.ts";
 import type { Outcome } from "../registry/outcome.ts";
+import { KeptAnswers } from "../registry/kept_answers.ts";
 import { PROJECT_TABLES, startProjectRemovals } from "./project_removals.ts";
 import { Projects } from "./projects.ts";
 
@@ -128,6 +129,10 @@ Deno.test("a confirmed deletion takes everything along, and goes on after a cras
   const input = { name: "k", scopes: ["devices:read"] };
   const { key } = valueOf(await keys.create(input, { project: "p", id: "u" }));
   assert.ok(await sessions.find(login.token) && await keys.find(key));
+  const answers = new KeptAnswers({ ...registry, random: systemRandom });
+  const request = { project: "p", caller: "key:k", key: "1", print: new Uint8Array(32) };
+  const answer = { status: 201, headers: {}, body: "{}" };
+  await answers.keep({ ...request, credential: key }, answer);
 
   const told: FollowedChange[] = [];
   changes.onChange((change) => void told.push(change));
@@ -147,8 +152,9 @@ Deno.test("a confirmed deletion takes everything along, and goes on after a cras
   await removals.idle();
   const left = (table: string) => store.reader.prepareOne(`select count(*) n from "${table}"`)()!.n;
   assert.deepEqual(
-    ["devices", "device_tags", "products", "users", "sessions", "browsers", "api_keys"].map(left),
-    [1, 1, 1, 0, 0, 0, 0],
+    ["devices", "device_tags", "products", "users", "sessions", "browsers", "api_keys", "answers"]
+      .map(left),
+    [1, 1, 1, 0, 0, 0, 0, 0],
   );
   const kinds = told.map(({ kind }) => kind);
   assert.equal(kinds.filter((kind) => kind === "device_deleted").length, 450);
@@ -175,6 +181,6 @@ Deno.test("each table that names a project is removed with it", async () => {
   const tables = await registry.store.db.introspection.getTables();
   const ofProject = tables.filter(({ columns }) => columns.some(({ name }) => name === "project"))
     .map(({ name }) => name).sort();
-  const known = [...PROJECT_TABLES, "devices", "product_keys", "products"].sort();
+  const known = [...PROJECT_TABLES, "answers", "devices", "product_keys", "products"].sort();
   assert.deepEqual(ofProject, known, "a new table belongs into PROJECT_TABLES");
 });

@@ -11,6 +11,7 @@ export const REGISTRY_MIGRATIONS: readonly Migration[] = [
   { id: 2, name: "create access", up: createAccess },
   { id: 3, name: "index orders of lists", up: indexOrders },
   { id: 4, name: "tenancy and logins", up: addTenancy },
+  { id: 5, name: "create answers", up: createAnswers },
 ];
 
 async function createRegistry(db: Kysely<unknown>): Promise<void> {
@@ -181,4 +182,27 @@ async function addColumns(
     if (present.includes(name)) continue;
     await db.schema.alterTable(table).addColumn(name, type, rules).execute();
   }
+}
+
+async function createAnswers(db: Kysely<unknown>): Promise<void> {
+  await db.schema.createTable("answers").ifNotExists()
+    .addColumn("project", "varchar(64)", (column) => column.notNull())
+    .addColumn("caller", "varchar(80)", (column) => column.notNull())
+    .addColumn("key", "varchar(128)", (column) => column.notNull())
+    .addColumn("print", "binary(32)", (column) => column.notNull())
+    .addColumn("status", "integer", (column) => column.notNull())
+    .addColumn("headers", "text", (column) => column.notNull())
+    .addColumn("body", "text", (column) => column.notNull())
+    .addColumn("sealed", "blob")
+    .addColumn("bytes", "bigint", (column) => column.notNull())
+    .addColumn("expires_at", "bigint", (column) => column.notNull())
+    .addPrimaryKeyConstraint("answers_key", ["project", "caller", "key"])
+    .execute();
+  await db.schema.createIndex("answers_expiry").ifNotExists()
+    .on("answers").columns(["expires_at"]).execute();
+  await db.schema.createTable("answer_totals").ifNotExists()
+    .addColumn("project", "varchar(64)", (column) => column.primaryKey())
+    .addColumn("entries", "integer", (column) => column.notNull())
+    .addColumn("bytes", "bigint", (column) => column.notNull())
+    .execute();
 }

@@ -1,11 +1,24 @@
 /** `registry.db`: projects, products, devices, changes, users, sessions and keys. */
 import type { Clock } from "../../runtime/clock.ts";
 import type { Logger } from "../../runtime/logger.ts";
-import { openRelationalStore, type RelationalStore } from "../../runtime/store/relational_store.ts";
+import {
+  openRelationalStore,
+  type RelationalStore,
+  type Transaction,
+} from "../../runtime/store/relational_store.ts";
 import { REGISTRY_MIGRATIONS } from "./migrations.ts";
 import type { RegistryTables } from "./tables.ts";
 
 export type RegistryStore = RelationalStore<RegistryTables>;
+
+/**
+ * Writes something more in the transaction of a change that is accepted, given what it comes to: both
+ * are durable, or neither. What it throws undoes the change.
+ */
+export type Alongside<Value> = (
+  transaction: Transaction<RegistryTables>,
+  value: Value,
+) => Promise<void>;
 
 /**
  * The project of the first start. Its people run the installation: they make projects, and see what

@@ -113,6 +113,30 @@ export interface KeysTable {
   last_used_at: number | null;
 }
 
+/** First answers of requests with an `Idempotency-Key`; see `kept_answers.ts`. */
+export interface AnswersTable {
+  project: string;
+  caller: string;
+  key: string;
+  print: Uint8Array;
+  status: number;
+  headers: string;
+  /** Without the secret, if the answer shows one. */
+  body: string;
+  /** The whole body, sealed; null if there is no secret in it. */
+  sealed: Uint8Array | null;
+  /** What the row takes, about. */
+  bytes: number;
+  expires_at: number;
+}
+
+/** Of `answers`, by project: kept in step with it, since counting them all is slow. */
+export interface AnswerTotalsTable {
+  project: string;
+  entries: number;
+  bytes: number;
+}
+
 export interface RegistryTables {
   projects: ProjectsTable;
   products: ProductsTable;
@@ -125,4 +149,6 @@ export interface RegistryTables {
   sessions: SessionsTable;
   browsers: BrowsersTable;
   api_keys: KeysTable;
+  answers: AnswersTable;
+  answer_totals: AnswerTotalsTable;
 }

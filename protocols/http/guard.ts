@@ -24,6 +24,8 @@ export const RATE_DEFAULT: BucketRate = {
 
 export interface Admitted {
   readonly caller: Caller | undefined;
+  /** What the caller proved itself with: its key, or the token of its session. */
+  readonly credential?: string | undefined;
   /** Absent: devices have buckets of their own. */
   readonly rate: BucketState | undefined;
 }
@@ -57,7 +59,7 @@ export class Guard {
     }
     assertAllowed(policy, caller);
     if (caller.type === "user" && !isSafe(request.method)) assertCsrf(request, caller.csrf);
-    return { caller, rate };
+    return { caller, credential: credential?.token, rate };
   }
 
   #take(name: string): BucketState {

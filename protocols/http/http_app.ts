@@ -15,7 +15,8 @@ import type { HttpPorts } from "./ports.ts";
 import { problemOf, problemResponse } from "./problem.ts";
 import { assertJsonType, readBytes } from "./request_input.ts";
 import { createRoutes } from "./routes/routes.ts";
-import type { Route } from "./route.ts";
+import { KEEP_NOTHING, Repeats } from "./repeats.ts";
+import type { Keep, RawInput, Route } from "./route.ts";
 import { rateHeaders } from "./token_buckets.ts";
 
 /** Where a request came from; as `Deno.serve` says it. */
@@ -79,6 +80,7 @@ class RoostHttpApp implements HttpApp {
   readonly #ingest: Ingest;
   readonly #feeds: LiveFeeds;
   readonly #guard: Guard;
+  readonly #repeats: Repeats;
   readonly #answers = new Map<number, number>();
   /** Aborts when bodies are no longer waited for. */
   readonly #closing = new AbortController();
@@ -93,6 +95,7 @@ class RoostHttpApp implements HttpApp {
     this.#feeds = feeds;
     this.routes = routes;
     this.#guard = new Guard(ports, ports.clock, ports.rate);
+    this.#repeats = new Repeats(ports.answers, ports.logger);
     const fallback = routes.find((route) => route.name === FALLBACK_ROUTE);
     assert(fallback !== undefined, "the console has the paths that are nobody's");
     const named = routes.filter((route) => route !== fallback);
@@ -184,12 +187,12 @@ class RoostHttpApp implements HttpApp {
   async #serve(c: Context<AppEnv>, route: Route): Promise<Response> {
     const request = c.req.raw;
     const remote = c.env?.remote ?? UNKNOWN_REMOTE;
-    const { caller, rate } = await this.#guard.admit(request, route.policy, remote);
+    const { caller, credential, rate } = await this.#guard.admit(request, route.policy, remote);
     const bytes = route.bodyBytesMax === undefined
       ? EMPTY
       : await this.#readBody(request, route.bodyBytesMax, route.isBodyOptional);
     const url = new URL(request.url);
-    const input = { params: c.req.param(), url, bytes, caller, request, remote };
+    const input = { params: c.req.param(), url, bytes, caller, credential, request, remote };
     const response = await this.#handled(route, input, request, c.req.path);
     if (rate === undefined) return response;
     for (const [name, value] of Object.entries(rateHeaders(rate))) {
@@ -201,12 +204,20 @@ class RoostHttpApp implements HttpApp {
   /** A refusal of the handler has the rate headers too. */
   async #handled(
     route: Route,
-    input: Parameters<Route["handle"]>[0],
+    input: RawInput,
     request: Request,
     path: string,
   ): Promise<Response> {
+    const handle = async (keep: Keep) => {
+      try {
+        return await route.handle(input, keep);
+      } catch (fault) {
+        return this.#answerFault(fault, request, path);
+      }
+    };
+    if (!route.isRepeatable) return await handle(KEEP_NOTHING);
     try {
-      return await route.handle(input);
+      return await this.#repeats.serve(route, input, handle);
     } catch (fault) {
       return this.#answerFault(fault, request, path);
     }

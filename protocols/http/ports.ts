@@ -27,6 +27,7 @@ import type { SeenDevice, SeenQuery } from "../../actors/device/views.ts";
 import type { LiveHub } from "../../actors/live/live_hub.ts";
 import type { Products } from "../../actors/product/products.ts";
 import type { Projects } from "../../actors/project/projects.ts";
+import type { KeptAnswers } from "../../actors/registry/kept_answers.ts";
 import type { TelemetryStore } from "../../actors/telemetry/store.ts";
 import type { ConsoleSite } from "./console/site.ts";
 import type { BucketRate } from "./token_buckets.ts";
@@ -78,6 +79,8 @@ export interface HttpPorts {
   readonly users: Pick<Users, "create" | "get" | "list" | "count" | "update" | "delete">;
   readonly sessions: Pick<Sessions, "login" | "confirm" | "find" | "logout" | "list" | "end">;
   readonly keys: Pick<ApiKeys, "create" | "list" | "count" | "delete" | "find">;
+  /** First answers of requests with an `Idempotency-Key`. */
+  readonly answers: Pick<KeptAnswers, "find" | "fullForMs" | "keep">;
   readonly telemetry: Pick<TelemetryStore, "range" | "buckets" | "thin">;
   /** Committed state of a device's actor; undefined if it never had a message. */
   peekState(address: string): Promise<DeviceState | undefined>;

@@ -26,10 +26,13 @@ export const PROBLEMS = {
   "method-not-allowed": { status: 405, title: "The method is not allowed here" },
   "body-timeout": { status: 408, title: "The body did not arrive in time" },
   "conflict": { status: 409, title: "The state of the resource does not allow it" },
+  /** With `Retry-After`. */
+  "idempotency-in-progress": { status: 409, title: "The first request of this key is under way" },
   "suspended": { status: 409, title: "The device is suspended until an operator acts" },
   "precondition-failed": { status: 412, title: "The resource was changed meanwhile" },
   "too-large": { status: 413, title: "The body is too large" },
   "media-type": { status: 415, title: "The media type is not supported" },
+  "idempotency-key-reused": { status: 422, title: "The key stands for another request" },
   "rate-limited": { status: 429, title: "Too many requests" },
   "internal": { status: 500, title: "An internal fault" },
   "overloaded": { status: 503, title: "A bound is reached" },

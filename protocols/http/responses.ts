@@ -8,15 +8,28 @@ export interface AnswerOptions {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
+/** An answer as data: what is kept of it is what is sent. */
+export interface Answer extends AnswerOptions {
+  readonly status: number;
+  readonly value: unknown;
+}
+
 export function answer(status: number, value: unknown, options: AnswerOptions = {}): Response {
-  const headers: Record<string, string> = {
+  return respond({ ...options, status, value });
+}
+
+export function respond(answer: Answer): Response {
+  const headers = { "cache-control": "no-store", ...headersOf(answer) };
+  return new Response(JSON.stringify(answer.value), { status: answer.status, headers });
+}
+
+export function headersOf({ etag, location, headers }: AnswerOptions): Record<string, string> {
+  return {
     "content-type": "application/json",
-    "cache-control": "no-store",
-    ...options.headers,
+    ...headers,
+    ...(etag === undefined ? undefined : { etag }),
+    ...(location === undefined ? undefined : { location }),
   };
-  if (options.etag !== undefined) headers.etag = options.etag;
-  if (options.location !== undefined) headers.location = options.location;
-  return new Response(JSON.stringify(value), { status, headers });
 }
 
 /** @param count Null: too many to count; undefined: not asked for. */

@@ -6,9 +6,11 @@ import { type OpenAPIHono, z } from "@hono/zod-openapi";
 import { LIMITS } from "../../runtime/limits.ts";
 import { DEFAULT_PROJECT } from "../../actors/registry/registry_store.ts";
 import { type Policy, policyOf } from "./policy.ts";
+import type { Alongside } from "../../actors/registry/registry_store.ts";
 import type { Caller } from "./ports.ts";
 import { type ProblemCode, PROBLEMS } from "./problem.ts";
 import { readBody, readParams, readQuery } from "./request_input.ts";
+import type { Answer } from "./responses.ts";
 
 export type Method = "get" | "post" | "put" | "patch" | "delete";
 export type DocumentRegistry = OpenAPIHono["openAPIRegistry"];
@@ -40,6 +42,10 @@ export interface RouteSpec<P extends z.ZodObject, Q extends z.ZodObject, B exten
   readonly bodyBytesMax?: number;
   /** No body at all is the same as `{}`. */
   readonly isBodyOptional?: boolean;
+  /** Field of a success that is shown once: kept sealed, for `Idempotency-Key`. */
+  readonly secretField?: string;
+  /** Its body has a person's password: nothing that is kept of it may help to guess that. */
+  readonly hasPassword?: boolean;
   /** The handler reads the request itself: parameters and body are for the document only. */
   readonly isRaw?: boolean;
   readonly responses: Readonly<Record<number, ResponseSpec>>;
@@ -63,7 +69,15 @@ export interface RouteRequest<Params, Query, Body> {
   readonly instance: string;
   /** Network of the peer, see `networkOf`. */
   readonly remote: string;
+  /** For handlers whose effect is a transaction of the registry. */
+  readonly keep: Keep;
 }
+
+/**
+ * What writes the answer in the transaction of its effect, if it is to be kept (`repeats.ts`).
+ * @param answerOf Must be what the handler answers then.
+ */
+export type Keep = <Value>(answerOf: (value: Value) => Answer) => Alongside<Value> | undefined;
 
 /** A route with its types erased, as the app mounts it. */
 export interface Route {
@@ -76,7 +90,11 @@ export interface Route {
   /** Absent: no body is read. */
   readonly bodyBytesMax: number | undefined;
   readonly isBodyOptional: boolean;
-  handle(input: RawInput): Promise<Response> | Response;
+  /** An `Idempotency-Key` is honoured: a POST of a caller. */
+  readonly isRepeatable: boolean;
+  readonly secretField: string | undefined;
+  readonly hasPassword: boolean;
+  handle(input: RawInput, keep: Keep): Promise<Response> | Response;
   describe(registry: DocumentRegistry): void;
 }
 
@@ -85,10 +103,23 @@ export interface RawInput {
   readonly url: URL;
   readonly bytes: Uint8Array;
   readonly caller: Caller | undefined;
+  /** What the caller proved itself with: its key, or the token of its session. */
+  readonly credential: string | undefined;
   readonly request: Request;
   readonly remote: string;
 }
 
+const REPEAT_HEADERS = z.object({
+  "Idempotency-Key": z.string().min(1).max(LIMITS.idempotencyKeyCharactersMax).optional().openapi({
+    description:
+      "Makes it safe to send this again: for 24 hours the same request (path, body and " +
+      "`If-Match`) of the same caller under the same key gets the first answer, with " +
+      "`Idempotent-Replayed: true`, and does nothing twice. Kept are successes, 404, 409 and 412; " +
+      "after 400, 429 or 5xx send it again. Printable ASCII; use a random UUID.",
+    example: "5f0c7b0e-8d57-4a4b-9c53-3f6f0c1e2a77",
+    pattern: "^[ -~]+$",
+  }),
+});
 const NOTHING = z.strictObject({});
 const RAW = { params: {}, query: {}, body: undefined };
 
@@ -126,9 +157,12 @@ export function createRoute<
       ? undefined
       : spec.bodyBytesMax ?? LIMITS.httpBodyBytesMax,
     isBodyOptional: spec.isBodyOptional ?? false,
-    handle: (input) => {
+    isRepeatable: isRepeatable(spec, policy),
+    secretField: spec.secretField,
+    hasPassword: spec.hasPassword ?? false,
+    handle: (input, keep) => {
       const { caller, request, remote } = input;
-      const asked = { caller, request, remote, instance: input.url.pathname };
+      const asked = { caller, request, remote, keep, instance: input.url.pathname };
       type Request = RouteRequest<z.infer<P>, z.infer<Q>, z.infer<B>>;
       if (spec.isRaw) return spec.handle({ ...asked, ...RAW } as unknown as Request);
       const inPath = readParams(params, input.params);
@@ -138,6 +172,10 @@ export function createRoute<
     },
     describe: (registry) => describeRoute(registry, spec, policy),
   };
+}
+
+function isRepeatable({ method }: { readonly method: Method }, policy: Policy): boolean {
+  return method === "post" && policy.type === "caller";
 }
 
 function describeRoute<P extends z.ZodObject, Q extends z.ZodObject, B extends z.ZodType>(
@@ -163,6 +201,7 @@ function describeRoute<P extends z.ZodObject, Q extends z.ZodObject, B extends z
     request: {
       ...(spec.params === undefined ? undefined : { params: spec.params }),
       ...(spec.query === undefined ? undefined : { query: spec.query }),
+      ...(isRepeatable(spec, policy) ? { headers: REPEAT_HEADERS } : undefined),
       ...(spec.body === undefined ? undefined : {
         body: {
           required: !spec.isBodyOptional,
@@ -208,6 +247,9 @@ function problemsByStatus(
   if (spec.body !== undefined) {
     for (const code of ["too-large", "media-type", "body-timeout"] as const) codes.add(code);
   }
+  if (isRepeatable(spec, policy)) {
+    codes.add("idempotency-in-progress").add("idempotency-key-reused");
+  }
   if (policy.type === "caller") {
     codes.add("unauthorized").add("forbidden");
     if (spec.method !== "get") codes.add("csrf");
@@ -222,7 +264,7 @@ function problemsByStatus(
 
 function problemObject(status: number, codes: readonly ProblemCode[]): object {
   const code = codes[0]!;
-  const isRetryable = status === 429 || status === 503;
+  const isRetryable = status === 429 || status === 503 || codes.includes("idempotency-in-progress");
   return responseObject({
     description: codes.map((each) => `\`${each}\`: ${PROBLEMS[each].title}.`).join(" "),
     mediaType: "application/problem+json",

@@ -76,9 +76,14 @@ export const NEXT_CURSOR = z.string().nullable().openapi({
   example: null,
 });
 
-/** `{"items": [...], "nextCursor", "count"?}` */
+/** `{"items": [...], "nextCursor"}` */
 export function pageOf<T extends z.ZodType>(item: T) {
-  return z.object({ items: z.array(item), nextCursor: NEXT_CURSOR, count: COUNTED });
+  return z.object({ items: z.array(item), nextCursor: NEXT_CURSOR });
+}
+
+/** `{"items": [...], "nextCursor", "count"?}`: of a list that takes `LIST_QUERY`. */
+export function countedPageOf<T extends z.ZodType>(item: T) {
+  return pageOf(item).extend({ count: COUNTED });
 }
 
 const COUNTED = z.int().nullable().optional().openapi({
@@ -86,7 +91,7 @@ const COUNTED = z.int().nullable().optional().openapi({
   example: 1,
 });
 
-/** What every list takes. */
+/** What lists take. */
 export const LIST_QUERY = {
   limit: LIMIT.optional(),
   cursor: CURSOR.optional(),

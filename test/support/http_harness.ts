@@ -22,6 +22,7 @@ import {
   startProjectRemovals,
 } from "../../actors/project/project_removals.ts";
 import { Projects } from "../../actors/project/projects.ts";
+import { KeptAnswers, type KeptAnswersOptions } from "../../actors/registry/kept_answers.ts";
 import { openRegistryStore, type RegistryStore } from "../../actors/registry/registry_store.ts";
 import { MemoryTelemetryStore } from "../../actors/telemetry/memory_store.ts";
 import { createHttpApp, type HttpApp } from "../../protocols/http/http_app.ts";
@@ -121,6 +122,9 @@ export class HttpHarness implements AsyncDisposable {
   projects!: Projects;
   removals!: ProjectRemovals;
   ports!: HttpPorts;
+  /** Of the registry's files. */
+  directory!: string;
+  answerOptions!: KeptAnswersOptions;
   readonly #resources = new AsyncDisposableStack();
 
   private constructor() {
@@ -147,6 +151,8 @@ export class HttpHarness implements AsyncDisposable {
     this.#resources.use(changes);
     const known = createDeviceDirectory({ reader: store.reader, changes, logger });
     this.#resources.use(known);
+    this.directory = directory;
+    this.answerOptions = { store, clock, random };
     const passwords = new PasswordHasher(random);
     this.devices = new DeviceRegistry({ store, clock, random, changes });
     this.products = new Products({ store, clock, changes });
@@ -177,6 +183,7 @@ export class HttpHarness implements AsyncDisposable {
       devices: this.devices,
       sessions: new Sessions({ store, clock, random, passwords }),
       keys: this.keys,
+      answers: new KeptAnswers(this.answerOptions),
       telemetry: this.telemetry,
       site: new ConsoleSite({ clock, logger }),
       peekState: (address) => Promise.resolve(this.ingress.states.get(address)),

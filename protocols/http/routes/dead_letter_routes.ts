@@ -7,7 +7,7 @@ import type { Caller, HttpPorts } from "../ports.ts";
 import { definedOf } from "../request_input.ts";
 import { answer, answerPage } from "../responses.ts";
 import { createRoute, type Route } from "../route.ts";
-import { LIST_QUERY, pageOf, sortBy, time } from "../schemas.ts";
+import { countedPageOf, LIST_QUERY, sortBy, time } from "../schemas.ts";
 import { isOwnActor } from "./device_access.ts";
 
 const BODY_CHARACTERS_MAX = 4_096;
@@ -88,7 +88,7 @@ function listLetters(ports: HttpPorts): Route {
     responses: {
       200: {
         description: "A page of dead letters.",
-        schema: pageOf(LETTER),
+        schema: countedPageOf(LETTER),
         example: { items: [EXAMPLE], nextCursor: null },
       },
     },

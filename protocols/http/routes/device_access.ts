@@ -65,6 +65,11 @@ export async function viewDevice(ports: HttpPorts, device: Device): Promise<Devi
   return viewOf(device, state?.link !== undefined, state?.lastSeenAtMs);
 }
 
+/** A device that was made just now: nothing came from it. */
+export function viewNewDevice(device: Device): DeviceView {
+  return viewOf(device, false, undefined);
+}
+
 /** By the view `presence`, which has a row of each device that was ever heard of. */
 export async function viewDevices(
   ports: HttpPorts,

@@ -3,14 +3,38 @@ import { z } from "@hono/zod-openapi";
 import { NotFoundError } from "../../../runtime/errors.ts";
 import { LIMITS } from "../../../runtime/limits.ts";
 import { listBySeen } from "../../../actors/device/device_by_seen.ts";
-import type { DevicePatch } from "../../../actors/device/registry.ts";
+import type { Device, DevicePatch, DeviceWithSecret } from "../../../actors/device/registry.ts";
 import { valueOf } from "../outcome_answers.ts";
 import type { HttpPorts } from "../ports.ts";
 import { definedOf } from "../request_input.ts";
-import { answer, answerPage, assertMatches, noContent, versionTag } from "../responses.ts";
+import {
+  type Answer,
+  answer,
+  answerPage,
+  assertMatches,
+  noContent,
+  respond,
+  versionTag,
+} from "../responses.ts";
 import { createRoute, type Route } from "../route.ts";
-import { DEVICE_PARAMS, LIST_QUERY, NAME, name, pageOf, sortBy, time, title } from "../schemas.ts";
-import { type DeviceName, findDevice, isOwn, viewDevice, viewDevices } from "./device_access.ts";
+import {
+  countedPageOf,
+  DEVICE_PARAMS,
+  LIST_QUERY,
+  NAME,
+  name,
+  sortBy,
+  time,
+  title,
+} from "../schemas.ts";
+import {
+  type DeviceName,
+  findDevice,
+  isOwn,
+  viewDevice,
+  viewDevices,
+  viewNewDevice,
+} from "./device_access.ts";
 
 const TAG = z.string().min(1).max(LIMITS.nameCharactersMax);
 const TAGS = z.array(TAG).max(LIMITS.tagsPerDeviceMax).openapi({
@@ -48,7 +72,11 @@ const DEVICE = z.object({
   updatedAt: time("When it was changed last."),
 }).openapi("Device");
 const DEVICE_WITH_SECRET = DEVICE.extend({
-  secret: z.string().openapi({ description: "Shown this once.", example: "Zk3vJ0bqf7h2mQ" }),
+  secret: z.string().nullable().openapi({
+    description: "Shown this once. Null: this repeats a first answer to another session than the " +
+      "one that it was for (`Idempotency-Key`); the secret itself is not stored.",
+    example: "Zk3vJ0bqf7h2mQ",
+  }),
 }).openapi("DeviceWithSecret");
 const NEW_DEVICE = z.strictObject({
   product: name("Key of the product.", "pump"),
@@ -110,13 +138,18 @@ function createDevice(ports: HttpPorts): Route {
       },
     },
     problems: ["not-found", "conflict"],
-    async handle({ body, caller }) {
+    secretField: "secret",
+    async handle({ body, caller, keep }) {
       if (!isOwn(ports, caller, body.product)) {
         throw new NotFoundError(`Cannot find product "${body.product}"`);
       }
-      const { device, secret } = valueOf(await ports.devices.create(definedOf(body)));
-      const view = { ...await viewDevice(ports, device), secret };
-      return answer(201, view, { etag: versionTag(device), location: locationOf(device) });
+      const made = ({ device, secret }: DeviceWithSecret): Answer => ({
+        status: 201,
+        value: { ...viewNewDevice(device), secret },
+        etag: versionTag(device),
+        location: locationOf(device),
+      });
+      return respond(made(valueOf(await ports.devices.create(definedOf(body), keep(made)))));
     },
   });
 }
@@ -146,7 +179,7 @@ function listDevices(ports: HttpPorts): Route {
     responses: {
       200: {
         description: "A page of devices.",
-        schema: pageOf(DEVICE),
+        schema: countedPageOf(DEVICE),
         example: { items: [EXAMPLE], nextCursor: null },
       },
     },
@@ -200,7 +233,8 @@ function patchDevice(ports: HttpPorts): Route {
     },
     problems: ["not-found", "precondition-failed"],
     async handle({ params, body, caller, request }) {
-      const version = await expectedVersion(ports, caller, params, request.headers);
+      const found = await findDevice(ports, caller, params);
+      const version = versionToMatch(found, request.headers);
       const { product, device } = params;
       const patch: DevicePatch = definedOf({
         name: body.name === null ? "" : body.name,
@@ -227,8 +261,7 @@ function deleteDevice(ports: HttpPorts): Route {
       const isKnown = isOwn(ports, caller, product);
       const found = isKnown ? await ports.devices.get(product, device) : undefined;
       if (found === undefined) return noContent();
-      assertMatches(request.headers, versionTag(found));
-      const version = request.headers.has("if-match") ? found.version : undefined;
+      const version = versionToMatch(found, request.headers);
       valueOf(await ports.devices.delete(product, device, version));
       return noContent();
     },
@@ -255,25 +288,29 @@ function rotateSecret(ports: HttpPorts): Route {
       },
     },
     problems: ["not-found", "precondition-failed"],
-    async handle({ params, body, caller, request }) {
-      const version = await expectedVersion(ports, caller, params, request.headers);
-      const options = definedOf({ secret: body.secret, expectedVersion: version });
+    secretField: "secret",
+    async handle({ params, body, caller, request, keep }) {
+      const found = await findDevice(ports, caller, params);
+      const expectedVersion = versionToMatch(found, request.headers);
       const { product, device } = params;
-      const rotated = valueOf(await ports.devices.rotateSecret(product, device, options));
-      const view = { ...await viewDevice(ports, rotated.device), secret: rotated.secret };
-      return answer(200, view, { etag: versionTag(rotated.device) });
+      const seen = await viewDevice(ports, found);
+      const rotated = ({ device, secret }: DeviceWithSecret): Answer => ({
+        status: 200,
+        value: { ...seen, ...device, secret },
+        etag: versionTag(device),
+      });
+      const options = definedOf({
+        secret: body.secret,
+        expectedVersion,
+        alongside: keep(rotated),
+      });
+      return respond(rotated(valueOf(await ports.devices.rotateSecret(product, device, options))));
     },
   });
 }
 
-/** Version that `If-Match` asks for; undefined without the header. */
-async function expectedVersion(
-  ports: HttpPorts,
-  caller: Parameters<typeof findDevice>[1],
-  params: DeviceName,
-  headers: Headers,
-): Promise<number | undefined> {
-  const found = await findDevice(ports, caller, params);
+/** Version that `If-Match` asks for; undefined without the header. @throws {ProblemError} 412. */
+function versionToMatch(found: Device, headers: Headers): number | undefined {
   assertMatches(headers, versionTag(found));
   return headers.has("if-match") ? found.version : undefined;
 }

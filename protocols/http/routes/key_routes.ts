@@ -1,13 +1,14 @@
 /** API keys of programs. Only people make and end them. */
 import { z } from "@hono/zod-openapi";
 import { assert } from "../../../runtime/errors.ts";
+import type { ShownApiKey } from "../../../actors/access/api_keys.ts";
 import { type Scope, SCOPES } from "../../../actors/access/principal.ts";
 import { valueOf } from "../outcome_answers.ts";
 import type { HttpPorts } from "../ports.ts";
 import { definedOf } from "../request_input.ts";
-import { answer, answerPage, noContent } from "../responses.ts";
+import { type Answer, answerPage, noContent, respond } from "../responses.ts";
 import { createRoute, type Route } from "../route.ts";
-import { LIST_QUERY, pageOf, sortBy, time, title } from "../schemas.ts";
+import { countedPageOf, LIST_QUERY, sortBy, time, title } from "../schemas.ts";
 
 const SCOPE_LIST = z.array(z.enum(SCOPES as unknown as [Scope, ...Scope[]]))
   .min(1).max(SCOPES.length).openapi({
@@ -30,7 +31,11 @@ const KEY = z.object({
   lastUsedAt: time("When it was used last, to the minute; null: never.").nullable(),
 }).openapi("Key");
 const SHOWN_KEY = KEY.extend({
-  key: z.string().openapi({ description: "The key, shown this once.", example: "roost_…" }),
+  key: z.string().nullable().openapi({
+    description: "The key, shown this once. Null: this repeats a first answer to another session " +
+      "than the one that it was for (`Idempotency-Key`); the key itself is not stored.",
+    example: "roost_…",
+  }),
 }).openapi("ShownKey");
 const EXAMPLE = {
   id: "b0c3f1",
@@ -61,10 +66,13 @@ export function keyRoutes({ keys }: HttpPorts): Route[] {
       },
     },
     problems: ["conflict"],
-    async handle({ body, caller }) {
+    secretField: "key",
+    async handle({ body, caller, keep }) {
       assert(caller?.type === "user", "the policy lets only people make keys");
-      const { apiKey, key } = valueOf(await keys.create(definedOf(body), caller));
-      return answer(201, { ...apiKey, key }, { location: `${PATH}/${apiKey.id}` });
+      const made = ({ apiKey, key }: ShownApiKey): Answer => {
+        return { status: 201, value: { ...apiKey, key }, location: `${PATH}/${apiKey.id}` };
+      };
+      return respond(made(valueOf(await keys.create(definedOf(body), caller, keep(made)))));
     },
   });
   const list = createRoute({
@@ -81,7 +89,7 @@ export function keyRoutes({ keys }: HttpPorts): Route[] {
     responses: {
       200: {
         description: "A page of keys, without the keys themselves.",
-        schema: pageOf(KEY),
+        schema: countedPageOf(KEY),
         example: { items: [EXAMPLE], nextCursor: null },
       },
     },

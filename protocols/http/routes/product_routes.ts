@@ -7,9 +7,17 @@ import { valueOf } from "../outcome_answers.ts";
 import type { Caller, HttpPorts } from "../ports.ts";
 import { ProblemError } from "../problem.ts";
 import { definedOf } from "../request_input.ts";
-import { answer, answerPage, assertMatches, noContent, versionTag } from "../responses.ts";
+import {
+  type Answer,
+  answer,
+  answerPage,
+  assertMatches,
+  noContent,
+  respond,
+  versionTag,
+} from "../responses.ts";
 import { createRoute, type Route } from "../route.ts";
-import { LIST_QUERY, name, pageOf, sortBy, time, title } from "../schemas.ts";
+import { countedPageOf, LIST_QUERY, name, sortBy, time, title } from "../schemas.ts";
 import { MODEL, MODEL_EXAMPLE } from "./model_schema.ts";
 
 const MODE = z.enum(["open", "strict"]).openapi({
@@ -94,9 +102,10 @@ function createProduct(ports: HttpPorts): Route {
     bodyExample: { key: "pump", name: "Pump", mode: "strict", model: MODEL_EXAMPLE },
     responses: { 201: CREATED },
     problems: ["conflict"],
-    async handle({ body, caller }) {
+    async handle({ body, caller, keep }) {
       const input = { ...definedOf(body), project: caller!.project };
-      return answerProduct(201, valueOf(await ports.products.create(input)));
+      const made = (product: Product) => productAnswer(201, product);
+      return respond(made(valueOf(await ports.products.create(input, keep(made)))));
     },
   });
 }
@@ -116,7 +125,7 @@ function listProducts(ports: HttpPorts): Route {
     responses: {
       200: {
         description: "A page of products.",
-        schema: pageOf(PRODUCT),
+        schema: countedPageOf(PRODUCT),
         example: { items: [EXAMPLE], nextCursor: null },
       },
     },
@@ -265,9 +274,13 @@ function putModel(ports: HttpPorts): Route {
   });
 }
 
-function answerProduct(status: number, product: Product): Response {
+function productAnswer(status: number, product: Product): Answer {
   const location = status === 201 ? { location: `${LIST}/${encodeURIComponent(product.key)}` } : {};
-  return answer(status, product, { etag: versionTag(product), ...location });
+  return { status, value: product, etag: versionTag(product), ...location };
+}
+
+function answerProduct(status: number, product: Product): Response {
+  return respond(productAnswer(status, product));
 }
 
 async function findProduct(

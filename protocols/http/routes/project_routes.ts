@@ -1,16 +1,25 @@
 /** Projects, and how the people of `default` make them and let their first people in. */
 import { z } from "@hono/zod-openapi";
 import { NotFoundError } from "../../../runtime/errors.ts";
+import type { User } from "../../../actors/access/users.ts";
 import type { Project } from "../../../actors/project/projects.ts";
 import { DEFAULT_PROJECT } from "../../../actors/registry/registry_store.ts";
 import { valueOf } from "../outcome_answers.ts";
 import { isRoleAtLeast } from "../policy.ts";
 import type { Caller, HttpPorts } from "../ports.ts";
 import { definedOf } from "../request_input.ts";
-import { answer, answerPage, assertMatches, noContent, versionTag } from "../responses.ts";
+import {
+  type Answer,
+  answer,
+  answerPage,
+  assertMatches,
+  noContent,
+  respond,
+  versionTag,
+} from "../responses.ts";
 import { createRoute, type Route } from "../route.ts";
-import { LIST_QUERY, name, pageOf, sortBy, time, title } from "../schemas.ts";
-import { answerUser, NEW_PASSWORD, USER, USER_EXAMPLE } from "./user_routes.ts";
+import { countedPageOf, LIST_QUERY, name, sortBy, time, title } from "../schemas.ts";
+import { NEW_PASSWORD, USER, USER_EXAMPLE, userAnswer } from "./user_routes.ts";
 
 const ID = name("Id of the project, unique in the installation.", "plant-2");
 const TITLE = title("For people; the id by default.", "Plant 2");
@@ -74,10 +83,15 @@ function createProject({ projects }: HttpPorts): Route {
       },
     },
     problems: ["conflict"],
-    async handle({ body }) {
-      const project = valueOf(await projects.create(definedOf(body)));
-      const location = `${LIST}/${encodeURIComponent(project.id)}`;
-      return answer(201, viewOf(project), { etag: versionTag(project), location });
+    hasPassword: true,
+    async handle({ body, keep }) {
+      const made = (project: Project): Answer => ({
+        status: 201,
+        value: viewOf(project),
+        etag: versionTag(project),
+        location: `${LIST}/${encodeURIComponent(project.id)}`,
+      });
+      return respond(made(valueOf(await projects.create(definedOf(body), keep(made)))));
     },
   });
 }
@@ -98,7 +112,7 @@ function listProjects({ projects }: HttpPorts): Route {
     responses: {
       200: {
         description: "A page of projects.",
-        schema: pageOf(PROJECT),
+        schema: countedPageOf(PROJECT),
         example: { items: [EXAMPLE], nextCursor: null },
       },
     },
@@ -189,11 +203,13 @@ function createOwner({ projects, users }: HttpPorts): Route {
     bodyExample: { name: "bob", password: "correct horse battery staple" },
     responses: { 201: { description: "Created.", schema: USER, example: USER_EXAMPLE } },
     problems: ["not-found", "conflict"],
-    async handle({ params, body }) {
+    hasPassword: true,
+    async handle({ params, body, keep }) {
       const project = await projects.get(params.id);
       if (project === undefined) throw new NotFoundError(`Cannot find project "${params.id}"`);
-      const user = await users.create({ ...body, role: "owner", project: project.id });
-      return answerUser(201, valueOf(user));
+      const made = (user: User) => userAnswer(201, user);
+      const input = { ...body, role: "owner", project: project.id } as const;
+      return respond(made(valueOf(await users.create(input, keep(made)))));
     },
   });
 }

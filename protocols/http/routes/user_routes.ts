@@ -9,9 +9,16 @@ import type { User } from "../../../actors/access/users.ts";
 import { valueOf } from "../outcome_answers.ts";
 import type { Caller, HttpPorts } from "../ports.ts";
 import { definedOf } from "../request_input.ts";
-import { answer, answerPage, assertMatches, noContent, versionTag } from "../responses.ts";
+import {
+  type Answer,
+  answerPage,
+  assertMatches,
+  noContent,
+  respond,
+  versionTag,
+} from "../responses.ts";
 import { createRoute, type Route } from "../route.ts";
-import { LIST_QUERY, name, pageOf, ROLE, sortBy, time, title } from "../schemas.ts";
+import { countedPageOf, LIST_QUERY, name, ROLE, sortBy, time, title } from "../schemas.ts";
 
 const ID = z.string().min(1).max(64);
 const NAME = name("What the user logs in with; unique in the installation.", "ann");
@@ -81,9 +88,11 @@ function createUser({ users }: HttpPorts): Route {
       },
     },
     problems: ["conflict"],
-    async handle({ body, caller }) {
-      const user = valueOf(await users.create({ ...body, project: caller!.project }));
-      return answerUser(201, user, { location: `${LIST}/${user.id}` });
+    hasPassword: true,
+    async handle({ body, caller, keep }) {
+      const made = (user: User) => userAnswer(201, user, { location: `${LIST}/${user.id}` });
+      const input = { ...body, project: caller!.project };
+      return respond(made(valueOf(await users.create(input, keep(made)))));
     },
   });
 }
@@ -103,7 +112,7 @@ function listUsers({ users }: HttpPorts): Route {
     responses: {
       200: {
         description: "A page of users.",
-        schema: pageOf(USER),
+        schema: countedPageOf(USER),
         example: { items: [USER_EXAMPLE], nextCursor: null },
       },
     },
@@ -178,8 +187,16 @@ function deleteUser({ users }: HttpPorts): Route {
   });
 }
 
-export function answerUser(status: number, user: User, more: { location?: string } = {}): Response {
-  return answer(status, viewUser(user), { etag: versionTag(user), ...more });
+export function userAnswer(
+  status: number,
+  user: User,
+  more: { readonly location?: string } = {},
+): Answer {
+  return { status, value: viewUser(user), etag: versionTag(user), ...more };
+}
+
+function answerUser(status: number, user: User): Response {
+  return respond(userAnswer(status, user));
 }
 
 function viewUser(user: User): z.infer<typeof USER> {
