@@ -218,6 +218,14 @@ Deno.test("API keys are sorted, searched and counted, each project's on its own"
     valueOf(await keys.create({ name, scopes: ["devices:read"] }, { project, id: "u" }));
   };
   for (const name of ["b", "a", "b", "C"]) await make(name);
+  await registry.store.db.insertInto("projects").values({
+    id: "other",
+    name: "Other",
+    version: 1,
+    created_at: 1,
+    updated_at: 1,
+    deleted_at: null,
+  }).execute();
   await make("a", "other");
   const sorted = async (sort: ApiKeyQuery["sort"], q?: string) => {
     const names: string[] = [];
