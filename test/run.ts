@@ -37,7 +37,7 @@ const GATES: readonly Gate[] = [
   tests("tidy", 1, ["test/tidy_test.ts"]),
   tests("unit", 8, [
     "--parallel",
-    ..."runtime actors protocols deploy test/support test/bench".split(" "),
+    ..."runtime actors protocols deploy web test/support test/bench".split(" "),
   ]),
   tests("system", 30, ["test", `--ignore=${SYSTEM}`]),
   tests("docs", 4, ["test/docs_test.ts"]),

@@ -3,7 +3,9 @@ import { PHONE } from "../support/browser.ts";
 import { TestConsole } from "../support/console.ts";
 import { requirePeer } from "../support/peers.ts";
 import { OWNER_PASSWORD } from "../support/roost.ts";
-import { BASE_PAGES } from "./visits.ts";
+import { buildPlant, PLANT_ENTRY } from "../support/plant.ts";
+import { killsChild, worksOffDeadLetters } from "./cluster_steps.ts";
+import { PAGES } from "./visits.ts";
 
 const ignore = await requirePeer("chromium") === undefined;
 
@@ -35,7 +37,7 @@ async function logsIn(stage: TestConsole): Promise<void> {
 async function isClean(stage: TestConsole): Promise<void> {
   for (const view of [{}, { ...PHONE, theme: "dark", language: "zh" }] as const) {
     await using own = await stage.openAt("/", view);
-    for (const { path, ready } of BASE_PAGES) {
+    for (const { path, ready } of PAGES) {
       await own.page.goto(path);
       await own.page.locator(ready).first().waitFor();
       assert.deepEqual(await own.axe(), [], path);
@@ -97,6 +99,8 @@ const STEPS = [
   ["no page has a finding of axe, a complaint of the browser, or text that is cut", isClean],
   ["the first load stays under 400 KB", loadsFast],
   ["the palette finds pages and acts by keyboard alone", findsByKeyboard],
+  ["a child that is ended comes back before one's eyes", killsChild],
+  ["a gap of the ledger leads to its messages, which are worked off", worksOffDeadLetters],
   [
     "a console whose node is killed says so, greys its values, and comes back by itself",
     survivesItsNode,
@@ -107,7 +111,8 @@ Deno.test({
   name: "the console",
   ignore,
   fn: async (test) => {
-    await using stage = await TestConsole.start();
+    await using stage = await TestConsole.start({ entry: PLANT_ENTRY });
+    await buildPlant(stage.roost);
     for (const [name, step] of STEPS) await test.step(name, () => step(stage));
   },
 });

@@ -4,7 +4,8 @@
  */
 import { DESK, PHONE, type View } from "../support/browser.ts";
 import { TestConsole } from "../support/console.ts";
-import { BASE_PAGES } from "./visits.ts";
+import { buildPlant, PLANT_ENTRY } from "../support/plant.ts";
+import { PAGES } from "./visits.ts";
 
 const [folder = ".cache/screenshots"] = Deno.args;
 
@@ -15,7 +16,7 @@ async function take(stage: TestConsole, view: View): Promise<void> {
   await stranger.page.locator("form").waitFor();
   await stranger.page.screenshot({ path: `${folder}/login-${suffix}.png` });
   await using own = await stage.openAt("/", view);
-  for (const { name, path, ready } of BASE_PAGES) {
+  for (const { name, path, ready } of PAGES) {
     await own.page.goto(path);
     await own.page.locator(ready).first().waitFor();
     await own.page.evaluate("document.fonts.ready.then(() => true)");
@@ -24,7 +25,8 @@ async function take(stage: TestConsole, view: View): Promise<void> {
 }
 
 await Deno.mkdir(folder, { recursive: true });
-await using stage = await TestConsole.start();
+await using stage = await TestConsole.start({ entry: PLANT_ENTRY });
+await buildPlant(stage.roost);
 for (const size of [DESK, PHONE]) {
   for (const theme of ["light", "dark"] as const) {
     for (const language of ["zh", "en"] as const) await take(stage, { ...size, theme, language });

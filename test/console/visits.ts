@@ -8,8 +8,10 @@ export interface Visit {
   readonly ready: string;
 }
 
-/** Pages of a node that has nothing in it yet. */
-export const BASE_PAGES: readonly Visit[] = [
+/** Every page, as a node with the plant of `test/support/plant.ts` shows it. */
+export const PAGES: readonly Visit[] = [
   { name: "overview", path: "/", ready: ".ledger" },
+  { name: "cluster", path: "/cluster", ready: ".partitions" },
+  { name: "dead-letters", path: "/dead-letters", ready: ".table" },
   { name: "missing", path: "/no/such/page", ready: ".empty" },
 ];

@@ -8,6 +8,8 @@ import { waitFor } from "./wait.ts";
 export type { Browser, BrowserContext, Page } from "playwright-core";
 
 const START_MS = 30_000;
+/** A fault in a row of a list is one in each of them. */
+const FINDINGS_SHOWN = 10;
 const FLAGS = [
   "--headless",
   "--no-sandbox", // Its sandbox refuses root.
@@ -136,9 +138,10 @@ export class BrowserPage implements AsyncDisposable {
     const results = await this.page.evaluate(() =>
       (globalThis as unknown as { axe: typeof axe }).axe.run({ resultTypes: ["violations"] })
     );
-    return results.violations.flatMap(({ id, help, nodes }) =>
+    const found = results.violations.flatMap(({ id, help, nodes }) =>
       nodes.map((node) => `${id}: ${help}: ${node.html.slice(0, 200)} ${node.failureSummary}`)
     );
+    return [...new Set(found)].slice(0, FINDINGS_SHOWN);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -3,7 +3,7 @@
  * there yet has no entry. Its words are `page.{id}` in `shell/text.ts`.
  */
 import type { Component } from "vue";
-import { Activity, type LucideIcon } from "@lucide/vue";
+import { Activity, type LucideIcon, MailX, Network } from "@lucide/vue";
 import type { Role } from "../api/session.ts";
 import type { ShellKey } from "../shell/text.ts";
 
@@ -36,6 +36,21 @@ export const PAGES: readonly Page[] = [
     title: "page_overview",
     nav: { group: "operate", icon: Activity },
     load: () => import("./overview/overview_page.vue"),
+  },
+  {
+    id: "cluster",
+    path: "/cluster",
+    title: "page_cluster",
+    nav: { group: "system", icon: Network },
+    load: () => import("./cluster/cluster_page.vue"),
+  },
+  {
+    id: "dead-letters",
+    path: "/dead-letters",
+    title: "page_dead_letters",
+    nav: { group: "system", icon: MailX },
+    role: "operator",
+    load: () => import("./dead_letters/dead_letters_page.vue"),
   },
 ];
 
