@@ -22,6 +22,8 @@ const SCHEMA = `
     at integer not null, session text, seen integer, primary key (view, key)
   ) without rowid;
   create index if not exists rows_online on rows (session) where session is not null;
+  -- A Worker that was ended in the middle of its last commit is waited for, before all is read.
+  begin immediate; commit;
 `;
 /** For stores of before there was an order by last seen. */
 const ADD_SEEN = `

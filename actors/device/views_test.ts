@@ -11,6 +11,7 @@ import { packRecord } from "../../runtime/log/record.ts";
 import { seededRandom } from "../../runtime/random.ts";
 import { createManualClock } from "../../test/support/manual_clock.ts";
 import { readSeed } from "../../test/support/seed.ts";
+import { beginSlowCommit } from "../../test/support/slow_commit.ts";
 import { openSqliteViews } from "./sqlite_views.ts";
 import { createMemoryViews, type SeenDevice, type ViewsStore, type ViewWrite } from "./views.ts";
 import { startViewsReader } from "./views_reader.ts";
@@ -268,6 +269,15 @@ Deno.test("ticks without projections move the stored cursor once a second at mos
   assert.equal(reader.cursor, 100);
   assert.ok(saves.length >= 2 && saves.length <= 3, `${saves.length} saves`);
 });
+
+Deno.test("views are read after the last write of an ended Worker, not beside it", () =>
+  withFolder(async (folder) => {
+    const path = join(folder, "views.db");
+    await openSqliteViews(path)[Symbol.asyncDispose]();
+    using _held = await beginSlowCommit(path, "insert into cursor (id, tick) values (1, 7)");
+    await using store = openSqliteViews(path);
+    assert.equal(store.cursor, 7, "read before, a row that was deleted since could come back");
+  }));
 
 Deno.test("a client asks views of another thread, and is told their faults", async () => {
   const { port1, port2 } = new MessageChannel();

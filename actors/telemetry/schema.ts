@@ -65,7 +65,7 @@ export function openTelemetryFile(path: string): DatabaseSync {
   const db = new DatabaseSync(path);
   try {
     db.exec(`
-      PRAGMA busy_timeout = 10000; -- A Worker that was ended may be in its last transaction.
+      PRAGMA busy_timeout = 10000;
       PRAGMA page_size = ${PAGE_BYTES};
       PRAGMA journal_mode = WAL;
       PRAGMA synchronous = FULL;
@@ -73,6 +73,9 @@ export function openTelemetryFile(path: string): DatabaseSync {
       PRAGMA journal_size_limit = 67108864;
       PRAGMA cache_size = -16384;
       PRAGMA temp_store = MEMORY;
+      -- A Worker that was ended in the middle of its last commit is waited for, before all is read.
+      BEGIN IMMEDIATE;
+      COMMIT;
     `);
     const version = Number(db.prepare("PRAGMA user_version").get()!["user_version"]);
     if (version > SCHEMA_VERSION) {

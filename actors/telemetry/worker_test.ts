@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
+import { systemClock } from "../../runtime/clock.ts";
 import { InvalidError, UnavailableError } from "../../runtime/errors.ts";
 import { serveReaderPort } from "../../runtime/log/reader_port.ts";
 import { FakeLog } from "../../test/support/fake_log.ts";
+import { beginSlowCommit } from "../../test/support/slow_commit.ts";
 import { waitFor } from "../../test/support/wait.ts";
+import { SqliteTelemetryStore } from "./sqlite_store.ts";
 import { createTelemetryClient } from "./worker.ts";
 
 const until = (what: string, isTrue: () => boolean | Promise<boolean>) =>
@@ -85,4 +88,17 @@ Deno.test("a Worker stores the log's samples and answers, also after it was star
 
 Deno.test("a Worker that cannot open its file refuses to start", async () => {
   await assert.rejects(startWorker(new FakeLog(), "/nowhere/telemetry.db"), UnavailableError);
+});
+
+Deno.test("a store is read after the last write of an ended Worker, not beside it", async () => {
+  const directory = Deno.makeTempDirSync({ prefix: "roost-telemetry-" });
+  const path = `${directory}/telemetry.db`;
+  try {
+    await new SqliteTelemetryStore({ path, clock: systemClock })[Symbol.asyncDispose]();
+    using _held = await beginSlowCommit(path, "update progress set cursor = 7");
+    await using store = new SqliteTelemetryStore({ path, clock: systemClock });
+    assert.equal(store.cursor, 7, "read before, the same samples would be stored twice");
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
 });
