@@ -2,10 +2,14 @@
  * Faults planted into the simulated node, each a mistake that a careless change could make. The
  * simulation must find every one of them; without a plant it must find nothing.
  */
+import type { StoredSample } from "../../actors/telemetry/store.ts";
+import type { ViewWrite } from "../../actors/device/views.ts";
 import type { PartitionCommit, TransientEffect } from "../../runtime/actor/batch.ts";
 import type { RunningEngine } from "../../runtime/actor/runner.ts";
 import { waitMs } from "../../runtime/clock.ts";
 import type { PartitionLog } from "../../runtime/log/partition_log.ts";
+import type { TickSource } from "../../runtime/log/reader_port.ts";
+import { READER_NAMES } from "./sim_readers.ts";
 import type { World } from "./world.ts";
 
 export interface Plants {
@@ -16,14 +20,25 @@ export interface Plants {
     effects: (effects: readonly TransientEffect[]) => void,
   ): RunningEngine;
   readonly ignoresForget: boolean;
+  /** The answer of an append does not wait for the end of its write. */
+  readonly isHasty: boolean;
   incarnation(life: number): string;
+  /** A reader's way to the log. */
+  source(source: TickSource): TickSource;
+  /** What the reader's store is given. */
+  row(write: ViewWrite): ViewWrite;
+  sample(sample: StoredSample): StoredSample;
 }
 
 export const NO_PLANTS: Plants = {
   log: (log) => log,
   engine: (engine) => engine,
   ignoresForget: false,
+  isHasty: false,
   incarnation: (life) => `life-${life}`,
+  source: (source) => source,
+  row: (write) => write,
+  sample: (sample) => sample,
 };
 
 /** `log` with some methods replaced. */
@@ -105,14 +120,15 @@ export const PLANTS: Readonly<Record<string, Plants>> = {
   },
   "effects are let out before the commit": {
     ...NO_PLANTS,
-    engine: (engine, _world, effects) => ({
-      ...engine,
-      async handle(batches) {
-        const commits = await engine.handle(batches);
+    engine: (engine, _world, effects) => {
+      const handle = engine.handle.bind(engine);
+      engine.handle = async (batches) => {
+        const commits = await handle(batches);
         for (const commit of commits) effects(commit.effects);
         return commits;
-      },
-    }),
+      };
+      return engine;
+    },
   },
   "sends of a commit are forgotten": onCommit((commit) => ({ ...commit, sends: [] })),
   "a parked record leaves no dead letter": onCommit((commit) => ({ ...commit, deadLetters: [] })),
@@ -139,4 +155,39 @@ export const PLANTS: Readonly<Record<string, Plants>> = {
         },
       }),
   },
+  "acknowledged while its write is under way": { ...NO_PLANTS, isHasty: true },
+  "a reader tells the log of what its store has not yet": {
+    ...NO_PLANTS,
+    source: (source) => ({
+      ...source,
+      async readTicks(after, classes, bytesMax) {
+        const read = await source.readTicks(after, classes, bytesMax);
+        await source.saveCursor(read.cursor);
+        return read;
+      },
+    }),
+  },
+  "the log is trimmed behind the fastest reader": {
+    ...NO_PLANTS,
+    log: (log) =>
+      withMethods(log, {
+        async saveCursor(_reader, tick) {
+          for (const name of READER_NAMES) await log.saveCursor(name, tick);
+        },
+      }),
+  },
+  "a row is written whatever version is stored": {
+    ...NO_PLANTS,
+    row: (write) => ({ ...write, version: ++plantedNumber }),
+  },
+  "a sample that is stored already is stored again": {
+    ...NO_PLANTS,
+    sample: (sample) => ({ ...sample, position: ++plantedNumber }),
+  },
+  "a reminder that kills is dropped and not parked": onCommit((commit) => ({
+    ...commit,
+    deadLetters: commit.deadLetters.filter(({ recordId, reason }) =>
+      reason !== "killed_engine" || !recordId.includes("#")
+    ),
+  })),
 };

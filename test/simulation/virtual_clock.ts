@@ -9,8 +9,8 @@ interface Event {
   isCancelled: boolean;
 }
 
-/** Events of one run; a run has about a thousand. More is a loop that gets nowhere. */
-const EVENTS_MAX = 20_000;
+/** Events of one run; most have about a thousand, few ten. More is a loop that gets nowhere. */
+const EVENTS_MAX = 30_000;
 
 /** Epoch milliseconds at which simulated time starts. */
 export const START_MS = 1_700_000_000_000;
