@@ -74,11 +74,12 @@ export const LIMITS = {
   /** Engine silence with a batch in hand after which it is killed. Too small: a busy host kills it. */
   engineStallMs: 2_000,
   /**
-   * Longest that `engineSliceMessages` messages may take, a quarter of it on the CPU, before the engine ends
-   * itself as stuck, alive or orphaned. Too small: a heavy handler on a slow machine is taken for a
-   * loop. Too big: each loop holds up all partitions for as long.
+   * Longest that `engineSliceMessages` messages may take, and CPU time that they have to have used by
+   * then, for the engine to end itself as stuck. Too small: a heavy handler on a slow machine is taken
+   * for a loop. Too big: each loop holds up all partitions for as long.
    */
   engineLoopMs: 1_000,
+  engineLoopCpuMs: 100,
   /** Messages between two looks at that: fewer cost more watches, 20 µs each. */
   engineSliceMessages: 512,
   /** Old-space heap of the engine process, megabytes. */

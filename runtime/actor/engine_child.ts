@@ -95,7 +95,7 @@ class EngineChild {
         return await this.#engine.handle(batches);
       } catch (fault) {
         if (!(fault instanceof StuckError)) throw fault;
-        if (!fault.isStarved || this.#isOrphan()) endStuck(fault);
+        if (fault.cpuMs >= LIMITS.engineLoopCpuMs || this.#isOrphan()) endStuck(fault);
         // Without the CPU nothing is proven: once more from what is committed, with more time.
         this.#engine = this.#createEngine();
       }

@@ -13,11 +13,11 @@ export type Guard = <T>(work: () => T) => T;
 
 export class StuckError extends Error {
   override readonly name = "StuckError";
-  /** It had the CPU for less than a quarter of the time: the machine is busy or was asleep. */
-  readonly isStarved: boolean;
+  /** Of the process, its garbage collector included. */
+  readonly cpuMs: number;
   constructor(withinMs: number, cpuMs: number) {
     super(`Work took over ${withinMs} ms, ${Math.round(cpuMs)} ms of them on the CPU`);
-    this.isStarved = cpuMs < withinMs / 4;
+    this.cpuMs = cpuMs;
   }
 }
 
