@@ -51,6 +51,10 @@ export interface PartitionBatch {
   readonly reminders: readonly Reminder[];
   /** The clock, if these records reach the end of the log: reminders due by then fire; else absent. */
   readonly endOfLogAtMs?: number;
+  /** The batch ends after so many roots: records and fired reminders. Absent: only at its bounds. */
+  readonly rootsMax?: number;
+  /** The first root is parked as `killed_engine`, not handed over: it kills each engine. */
+  readonly isFirstParked?: true;
 }
 
 export interface StateWrite {

@@ -138,6 +138,8 @@ interface BatchHead {
   readonly cursor: number;
   readonly nextCursor: number;
   readonly endOfLogAtMs?: number;
+  readonly rootsMax?: number;
+  readonly isFirstParked?: true;
   readonly segments: readonly [
     segmentClass: SegmentClass,
     epoch: number,
@@ -155,7 +157,7 @@ export function encodeBatches(batches: readonly PartitionBatch[]): Uint8Array<Ar
     partition: batch.partition,
     cursor: batch.cursor,
     nextCursor: batch.nextCursor,
-    ...(batch.endOfLogAtMs === undefined ? undefined : { endOfLogAtMs: batch.endOfLogAtMs }),
+    ...limitsOf(batch),
     segments: batch.segments.map((s) => {
       chunks.push(s.bytes);
       return [s.class, s.epoch, s.firstOffset, s.count, s.acceptedAtMs, s.bytes.length];
@@ -171,7 +173,7 @@ export function decodeBatches(frame: Frame): PartitionBatch[] {
     partition: head.partition,
     cursor: head.cursor,
     nextCursor: head.nextCursor,
-    ...(head.endOfLogAtMs === undefined ? undefined : { endOfLogAtMs: head.endOfLogAtMs }),
+    ...limitsOf(head),
     segments: head.segments.map((s): Segment => ({
       partition: head.partition,
       class: s[0],
@@ -183,6 +185,15 @@ export function decodeBatches(frame: Frame): PartitionBatch[] {
     })),
     reminders: head.reminders.map((reminder) => reminderOf(reminder, cut)),
   }));
+}
+
+/** Where a batch ends; absent fields stay absent. */
+function limitsOf({ endOfLogAtMs, rootsMax, isFirstParked }: PartitionBatch | BatchHead) {
+  return {
+    ...(endOfLogAtMs === undefined ? undefined : { endOfLogAtMs }),
+    ...(rootsMax === undefined ? undefined : { rootsMax }),
+    ...(isFirstParked === undefined ? undefined : { isFirstParked }),
+  };
 }
 
 function reminderHead(reminder: Reminder, chunks: Uint8Array[]): ReminderHead {

@@ -53,3 +53,14 @@ Deno.test("work that did not get the CPU is done again by the same engine", asyn
   const [next] = await engine.handle([{ ...batchOf([{ n: 3 }]), partition: PARTITION }]);
   assert.equal(next!.processed, 1);
 });
+
+Deno.test("a part of a batch and a parked root pass through the pipes", async () => {
+  await using engine = await start();
+  const batch = batchOf([{ fault: "loop" }, { n: 1 }, { n: 2 }]);
+  const parked = { ...batch, rootsMax: 1, isFirstParked: true } as const;
+  const [commit] = await engine.handle([parked]);
+  assert.deepEqual(commit!.deadLetters.map(({ reason }) => reason), ["killed_engine"]);
+  assert.deepEqual([commit!.toCursor, commit!.isPartial], [1, true]);
+  const [rest] = await engine.handle([{ ...batch, cursor: 1, rootsMax: 1 }]);
+  assert.deepEqual([rest!.toCursor, rest!.isPartial], [2, true]);
+});

@@ -26,6 +26,8 @@ export interface Progress {
 /** Roots between two calls of `onProgress`; the first call comes before the first root. */
 export const PROGRESS_ROOTS = 16;
 
+const KILLED_DETAIL = "The engine process died or was stuck each time it handled this alone";
+
 export interface RunOptions {
   readonly turn: Turn;
   readonly table: ActivationTable;
@@ -57,6 +59,7 @@ export class PartitionRun {
   readonly #texts: readonly string[];
   readonly #reminderActors: ReadonlyMap<string, Planned>;
   readonly #formerNowMs: number;
+  readonly #rootsMax: number;
   #merge: ReminderMerge;
   #processed = 0;
   #fired = 0;
@@ -75,6 +78,7 @@ export class PartitionRun {
       planned.batch.reminders.map((reminder, i) => [reminder.to, planned.reminderActors[i]!]),
     );
     this.#formerNowMs = nowMs;
+    this.#rootsMax = planned.batch.rootsMax ?? Infinity;
     this.nowMs = nowMs;
     this.#merge = new ReminderMerge(planned.batch.reminders);
   }
@@ -137,7 +141,7 @@ export class PartitionRun {
           const ended = yield* this.#fireUntil(acceptedAtMs);
           if (ended !== "done") return ended === "cut" ? offset : ended;
         }
-        if (this.#turn.messages >= this.#turn.limits.batchMessagesMax) return offset;
+        if (this.#isFull()) return offset;
         const nowMs = Math.max(acceptedAtMs, this.nowMs);
         this.#turn.root.setRecord(offset, epoch, acceptedAtMs, nowMs);
         this.#turn.root.isIngress = isIngress;
@@ -186,6 +190,12 @@ export class PartitionRun {
 
   #deliver(activation: Activation, message: Message | undefined): boolean {
     const turn = this.#turn;
+    if (this.#batch.isFirstParked && this.#roots === 0) {
+      // Counted, so that an actor that kills with each message is suspended like one that throws.
+      const counted = activation.raw?.refusal === undefined ? activation : undefined;
+      turn.refuseRoot("killed_engine", KILLED_DETAIL, activation.address, counted);
+      return true;
+    }
     if (message === undefined) {
       turn.refuseRoot("malformed", "The body is no JSON object with a type", activation.address);
       return true;
@@ -222,7 +232,7 @@ export class PartitionRun {
       if (reminder === undefined) return "done";
       // A reminder that sets itself again may be due for ever: the batch has to end.
       if (this.#fired >= turn.limits.batchRecordsMax) return "cut";
-      if (turn.messages >= turn.limits.batchMessagesMax) return "cut";
+      if (this.#isFull()) return "cut";
       const settled = this.#fire(reminder) ? turn.settle() : yield* this.#finish();
       if (settled !== "done") return settled;
       this.#merge.fired(reminder);
@@ -249,13 +259,22 @@ export class PartitionRun {
     return this.#deliver(actor, parseMessage(textOf(body)));
   }
 
+  get #roots(): number {
+    return this.#records + this.#fired;
+  }
+
+  #isFull(): boolean {
+    return this.#turn.messages >= this.#turn.limits.batchMessagesMax ||
+      this.#roots >= this.#rootsMax;
+  }
+
   #countRoot(): void {
-    if ((this.#records + this.#fired) % PROGRESS_ROOTS === 0) this.#progress();
+    if (this.#roots % PROGRESS_ROOTS === 0) this.#progress();
   }
 
   #progress(): void {
     const { partition } = this.#batch;
-    this.#options.onProgress?.({ partition, roots: this.#records + this.#fired });
+    this.#options.onProgress?.({ partition, roots: this.#roots });
   }
 }
 

@@ -1,8 +1,8 @@
 /**
  * Drives engines against the log: reads what is pending, has it handled, commits, and only then lets
- * effects out. An engine that dies has its batch retried whole; if it dies again, the partition it
- * was in moves to the quarantine lane, an engine of its own, and is bisected there until the record
- * that kills is alone and parked, while all other partitions go on.
+ * effects out. When an engine dies, the partition that it was in moves to the quarantine lane, an
+ * engine of its own, until the record that kills is found and parked, while all other partitions go
+ * on.
  *
  * Order of each round (design section 4): read · handle · commit · effects.
  */
@@ -22,6 +22,7 @@ import type {
 } from "./batch.ts";
 import type { EngineEvent } from "./engine_events.ts";
 import { EngineDiedError } from "./engine_process.ts";
+import type { Progress } from "./partition_run.ts";
 import { Quarantine } from "./quarantine.ts";
 
 export type LaneId = "engine" | "quarantine";
@@ -84,12 +85,21 @@ export class Lane {
 
   constructor(readonly id: LaneId, readonly options: RunnerOptions) {}
 
-  /** The engine, started if there is none. Backs off while starts or rounds fail. */
-  async acquire(): Promise<RunningEngine> {
+  /** The engine, started if there is none; undefined: it did not start. Backs off while all fails. */
+  async acquire(): Promise<RunningEngine | undefined> {
     if (this.engine !== undefined) return this.engine;
     if (this.#backoffMs > 0) await waitMs(this.options.clock, this.#backoffMs);
     this.#backoffMs = Math.min(BACKOFF_MS_MAX, this.#backoffMs * 2 || 20);
-    const engine = await this.options.startEngine(this.id);
+    let engine: RunningEngine;
+    try {
+      engine = await this.options.startEngine(this.id);
+    } catch (fault) {
+      this.options.logger.error("engine did not start", {
+        lane: this.id,
+        fault: messageOf(fault),
+      });
+      return undefined;
+    }
     this.engine = engine;
     this.restarts++;
     this.options.onEvent?.({
@@ -188,7 +198,10 @@ export class EngineRunner implements AsyncDisposable {
   async #run(): Promise<void> {
     const { log } = this.#options;
     this.#token = await this.acquired;
-    for (const mark of log.attempts()) this.#marks.set(mark.partition, mark);
+    for (const mark of log.attempts()) {
+      this.#marks.set(mark.partition, mark);
+      if (mark.deaths >= 2) this.#isolate(mark); // Of a node that ended meanwhile.
+    }
     const unlisten = log.onAppended(() => this.#wake?.());
     try {
       while (!this.#isStopping) await this.#round();
@@ -198,8 +211,9 @@ export class EngineRunner implements AsyncDisposable {
   }
 
   async #round(): Promise<void> {
-    const engine = await this.#start();
+    const engine = await this.#main.acquire();
     if (engine === undefined) return;
+    this.#quarantine.work(); // Only now: all other partitions wait for the main engine.
     const batches = await this.#gather();
     if (batches.length === 0) return await this.#sleep();
     const startedMs = this.#options.clock.monotonicMs();
@@ -228,15 +242,6 @@ export class EngineRunner implements AsyncDisposable {
   async #pace(startedMs: number): Promise<void> {
     const leftMs = startedMs + ROUND_MS - this.#options.clock.monotonicMs();
     if (leftMs > 0) await waitMs(this.#options.clock, leftMs);
-  }
-
-  async #start(): Promise<RunningEngine | undefined> {
-    try {
-      return await this.#main.acquire();
-    } catch (fault) {
-      this.#options.logger.error("engine did not start", { fault: messageOf(fault) });
-      return undefined;
-    }
   }
 
   /** What is pending of all partitions that are not in quarantine, within the round's bound. */
@@ -305,30 +310,37 @@ export class EngineRunner implements AsyncDisposable {
     return false;
   }
 
-  /** The first death: all of the batch is retried whole. The next: the partition it was in is isolated. */
+  /**
+   * The partition that the engine was in is isolated at once: there an engine that died by chance
+   * costs nothing, and here one that was killed holds up all others. If nobody knows which it was, the
+   * batch is retried whole, and at the next such death each of its partitions is isolated.
+   */
   async #recover(batches: readonly BatchSpan[], fault: EngineDiedError): Promise<void> {
     this.#options.logger.error("engine died with a batch in hand", {
       fault: fault.message,
       ...fault.suspect,
     });
-    const marks: AttemptMark[] = [];
-    for (const batch of batches) {
-      const deaths = (this.#marks.get(batch.partition)?.deaths ?? 0) + 1;
-      const isSuspect = fault.suspect === undefined || fault.suspect.partition === batch.partition;
+    const accused = batches.filter(({ partition }) => partition === fault.suspect?.partition);
+    const suspect = accused.length > 0 ? fault.suspect : undefined;
+    const marks = (suspect === undefined ? batches : accused).map((batch): AttemptMark => {
       const { partition, cursor: fromOffset, nextCursor: toOffset } = batch;
-      marks.push({ partition, fromOffset, toOffset, deaths: isSuspect ? deaths : 1 });
-    }
+      const deaths = (this.#marks.get(partition)?.deaths ?? 0) + 1;
+      return { partition, fromOffset, toOffset, deaths };
+    });
     await this.#mark(marks);
     for (const mark of marks) {
-      if (mark.deaths < 2) continue;
-      const { partition, fromOffset, toOffset } = mark;
-      this.#options.onEvent?.({
-        type: "isolated",
-        lane: "quarantine",
-        detail: { partition, fromOffset, toOffset },
-      });
-      this.#quarantine.add(mark);
+      if (suspect !== undefined || mark.deaths >= 2) this.#isolate(mark, suspect);
     }
+  }
+
+  #isolate(mark: AttemptMark, suspect?: Progress): void {
+    const { partition, fromOffset, toOffset } = mark;
+    this.#options.onEvent?.({
+      type: "isolated",
+      lane: "quarantine",
+      detail: { partition, fromOffset, toOffset },
+    });
+    this.#quarantine.hold(mark, suspect);
   }
 
   async #mark(marks: readonly AttemptMark[]): Promise<void> {

@@ -212,3 +212,41 @@ class ScriptedEngine implements RunningEngine {
     return Promise.resolve();
   }
 }
+
+Deno.test("a quarantine engine that does not start is started again, and the runner goes on", async () => {
+  const released = Promise.withResolvers<void>();
+  let starts = 0;
+  const log: Partial<PartitionLog> = {
+    acquire: () => Promise.resolve(1),
+    attempts: () => [{ partition: 0, fromOffset: 0, toOffset: 1, deaths: 2 }],
+    onAppended: () => () => {},
+    nextDueMs: () => undefined,
+    ready: () => [],
+    cursor: () => 0,
+    pending: () =>
+      Promise.resolve({
+        segments: starts < 3 ? [segment(0, 1, 1)] : [],
+        cursor: 0,
+        isEndOfLog: true,
+        nextCursor: starts < 3 ? 1 : 0,
+      }),
+    dueReminders: () => Promise.resolve([]),
+    commit: () => Promise.resolve([{ ok: true, isRepeat: false }]),
+  };
+  await using _runner = new EngineRunner({
+    log: log as PartitionLog,
+    partitions: [0],
+    startEngine(lane) {
+      if (lane === "engine") return Promise.resolve(new ScriptedEngine());
+      return ++starts < 3
+        ? Promise.reject(new Error("fork"))
+        : Promise.resolve(new ScriptedEngine());
+    },
+    clock: systemClock,
+    logger: createLogger({ level: "error", write: () => {}, nowMs: () => 0, isText: true }),
+    onEffects: () => {},
+    onEvent: ({ type }) => type === "released" && released.resolve(),
+  });
+  await released.promise;
+  assert.equal(starts, 3);
+});

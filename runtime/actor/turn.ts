@@ -144,9 +144,9 @@ export class Turn {
     this.#deliver(this.#target!, message, 0);
   }
 
-  /** Parks the root without handing it over. */
-  refuseRoot(reason: string, detail: string, to: Address): void {
-    this.#park(to, 0, { reason, detail }, undefined);
+  /** Parks the root without handing it over. `counted`: the actor at fault. */
+  refuseRoot(reason: string, detail: string, to: Address, counted?: Activation): void {
+    this.#park(to, 0, { reason, detail }, undefined, counted);
   }
 
   /** Hands over what the root sent within the partition; false: there is more, after a pause. */

@@ -12,7 +12,7 @@ import { waitFor } from "../support/wait.ts";
 import { assertBalanced, untilHandled } from "./verify.ts";
 
 const PRODUCT = "pump";
-/** Two deaths of the main engine, then bisection in the quarantine lane: some seconds each. */
+/** A death of the main engine and two in the quarantine lane: some seconds, on a busy machine more. */
 const PARKED_MS = 240_000;
 const BAD = "bad";
 /** One device in the partition of the bad one, some elsewhere. */
@@ -53,6 +53,12 @@ for (
     }, { what: `the ${fault} to be parked`, withinMs: PARKED_MS, actual: () => handledMeanwhile });
     assert.equal(letter?.to, `device/${PRODUCT}/${BAD}`);
     assert.equal(letter?.reason, reason);
+    // All other partitions have waited for one engine, not for a search.
+    const restarts = reason === "killed_engine" ? 1 : 0;
+    await waitFor(async () => await engineRestarts(api) === restarts, {
+      what: `${restarts} restarts of the main engine`,
+      withinMs: 10_000,
+    });
     await bad.publish({ n: 2 });
     await everybody();
     const ledger = await untilHandled(api);
@@ -92,6 +98,14 @@ async function connect(roost: TestRoost, name: string): Promise<Client> {
     },
     [Symbol.asyncDispose]: () => closed ??= client.endAsync(),
   };
+}
+
+async function engineRestarts(api: RoostApi): Promise<number> {
+  let node = await api.tree();
+  for (const id of ["storage", "log", "engine"]) {
+    node = node.children!.find((child) => child.id === id)!;
+  }
+  return node.restarts;
 }
 
 async function valueOf(api: RoostApi, name: string): Promise<number> {

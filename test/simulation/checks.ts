@@ -1,5 +1,5 @@
 /** What must hold of a simulated world when it has healed and drained. */
-import { peekState } from "../../runtime/actor/state_codec.ts";
+import { decodeEnvelope, peekState } from "../../runtime/actor/state_codec.ts";
 import type { StoredDeadLetter } from "../../runtime/log/partition_log.ts";
 import { checkReaders } from "./reader_checks.ts";
 import { createSimBehaviour, SIM_KIND, type SimMessage, type SimState } from "./sim_behaviour.ts";
@@ -19,7 +19,7 @@ export async function checkWorld(world: World): Promise<string[]> {
   const broken = [...world.violations];
   const letters = await world.log.deadLetters({ limit: 500 });
   const parked = letters.map(letterOf);
-  const outcome = { states: await loadAll(world), parked };
+  const outcome = { states: await loadAll(world, broken), parked };
   for (const name of parked) {
     if (parked.indexOf(name) !== parked.lastIndexOf(name)) broken.push(`${name} parked twice`);
   }
@@ -56,7 +56,7 @@ function nameOf(to: string, message: SimMessage): string {
   return `${message.type} ${from}#${message.seq} to ${to}`;
 }
 
-async function loadAll(world: World): Promise<Map<string, SimState>> {
+async function loadAll(world: World, broken: string[]): Promise<Map<string, SimState>> {
   const addresses = new Set(world.sent.map((sent) => sent.to));
   for (let a = 0; a < 3; a++) for (let b = 0; b < 2; b++) addresses.add(`${SIM_KIND}/${a}.${b}`);
   const list = [...addresses];
@@ -67,6 +67,9 @@ async function loadAll(world: World): Promise<Map<string, SimState>> {
     const bytes = stored[i];
     const state = bytes === undefined ? undefined : peekState(bytes).state as SimState | undefined;
     states.set(address, state ?? initial(address));
+    // Fired, cancelled or parked by now: a name that is left would take up room for ever.
+    const { reminders } = bytes === undefined ? { reminders: [] } : decodeEnvelope(bytes).traits;
+    if (reminders.length > 0) broken.push(`${address}: reminders ${reminders} are still set`);
   });
   return states;
 }
