@@ -17,6 +17,9 @@ const LOG_KILLS = 5;
 /** Of pools and connections. Less than what one thread left behind by each kill would add up to. */
 const SPARE = 3;
 
+/** Children that have done their work when they end. */
+const ENDING = new Set(["sweep", "console"]);
+
 /** What is started again when a child of this supervisor ends, besides the child itself. */
 const STRATEGIES: Readonly<Record<string, "one_for_one" | "rest_for_one">> = {
   "": "rest_for_one",
@@ -121,7 +124,7 @@ async function treeIfUp(api: RoostApi): Promise<TreeView | undefined> {
   }
 }
 
-/** The tree when all of it runs; `sweep` ends by itself. */
+/** The tree when all of it runs, but for what ends by itself. */
 async function settled(api: RoostApi): Promise<TreeView> {
   let tree: TreeView | undefined;
   return await waitFor(async () => {
@@ -134,7 +137,7 @@ async function settled(api: RoostApi): Promise<TreeView> {
 }
 
 function isRunning(node: TreeView): boolean {
-  return node.id === "sweep" ||
+  return ENDING.has(node.id) ||
     (node.status === "running" && (node.children ?? []).every(isRunning));
 }
 
@@ -142,7 +145,7 @@ function isRunning(node: TreeView): boolean {
 function pathsOf(node: TreeView, prefix: string): string[] {
   const paths: string[] = [];
   for (const child of node.children ?? []) {
-    if (child.id === "sweep") continue;
+    if (ENDING.has(child.id)) continue;
     const path = prefix + child.id;
     paths.push(path, ...pathsOf(child, `${path}/`));
   }
@@ -152,7 +155,7 @@ function pathsOf(node: TreeView, prefix: string): string[] {
 /** Path → how often and when it was started. */
 function startsOf(node: TreeView, prefix = "", into = new Map<string, string>()) {
   for (const child of node.children ?? []) {
-    if (child.id === "sweep") continue;
+    if (ENDING.has(child.id)) continue;
     const { restarts, startedAt } = child as TreeView & { readonly startedAt: number | null };
     into.set(prefix + child.id, `${restarts}/${startedAt}`);
     startsOf(child, `${prefix}${child.id}/`, into);
