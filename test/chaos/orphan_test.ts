@@ -4,15 +4,15 @@
  */
 import assert from "node:assert/strict";
 import mqtt from "mqtt";
+import { LIMITS } from "../../runtime/limits.ts";
 import { cpuMsOf } from "../support/process_tree.ts";
 import { startRoost, type TestRoost } from "../support/roost.ts";
 import { waitFor } from "../support/wait.ts";
 
 const DEVICE = { product: "pump", device: "p-1", secret: "a-secret-of-p-1" };
 const WITHIN_MS = 60_000;
-/** CPU time that tells a loop from nothing, and of the start of an engine. */
-const LOOP_CPU_MS = 200;
-const START_CPU_MS = 150;
+/** CPU time that tells a loop from nothing; less than what an engine uses before it ends itself. */
+const LOOP_CPU_MS = LIMITS.engineLoopCpuMs / 2;
 
 Deno.test("an idle engine ends with its node", async () => {
   await using roost = await startRoost();
@@ -49,11 +49,12 @@ Deno.test("a quarantine engine in an endless loop ends with its node", async () 
   await using roost = await startRoost({ entry: "test/support/faulty_main.ts" });
   await prepare(roost);
   const main = await untilEngine(roost);
+  const startMs = cpuMsOf(main); // Of an engine that has started and handled nothing else.
   for (let messages = 0; messages < 4; messages++) await loop(roost);
   await waitFor(() => {
     // The main engine was replaced by now: the younger of two is the one in quarantine.
     const [, quarantine] = enginesOf(roost);
-    return quarantine !== undefined && cpuMsOf(quarantine) >= START_CPU_MS + LOOP_CPU_MS;
+    return quarantine !== undefined && cpuMsOf(quarantine) >= startMs + LOOP_CPU_MS;
   }, { what: "the quarantine engine to loop", withinMs: WITHIN_MS, everyMs: 5 });
   assert(!roost.tree().includes(main), "the loop has cost the main engine");
   await roost.kill();
