@@ -66,6 +66,10 @@ export const LIMITS = {
   transientEffectsMax: 4_096,
   /** Messages handled in one partition's batch, caused ones included, before it ends early. */
   batchMessagesMax: 20_000,
+  /** Bytes of a dead letter's message that lists show: a page of them is read between two appends. */
+  deadLetterShownBytes: 4_096,
+  /** Dead letters of one step of a replay; more is done in several. */
+  replayLettersMax: 64,
   /** Bytes of the error text kept with a dead letter. */
   deadLetterDetailBytesMax: 4_096,
 
@@ -371,6 +375,10 @@ assert(
 assert(
   LIMITS.engineLoopMs < LIMITS.engineStallMs,
   "an engine must find its own loop before it is killed for it",
+);
+assert(
+  LIMITS.stepBytesMax > LIMITS.replayLettersMax * LIMITS.payloadBytesMax,
+  "stepBytesMax must hold a step of a replay",
 );
 assert(
   LIMITS.acknowledgeMsMax > 2 * LIMITS.engineStallMs,

@@ -47,12 +47,18 @@ export async function listBySeen(
 ): Promise<Outcome<Page<Device>>> {
   const start = placeOf(query);
   if (start === undefined) return invalid([BAD_CURSOR]);
+  const { product, project = DEFAULT_PROJECT } = query;
+  // A cursor holds the last key that was looked at: it must not be another project's.
+  const own = await sources.products.keysOf(project);
+  if (product !== undefined && own?.includes(product) === false) {
+    return accepted({ items: [], nextCursor: null });
+  }
   const items: Device[] = [];
   let last = start;
   let place = start;
   for (let rounds = 0; rounds < ROUNDS_MAX; rounds++) {
     const round = place.type === "seen"
-      ? await seenRound(sources, query, place.after)
+      ? await seenRound(sources, query, product === undefined ? own : undefined, place.after)
       : await neverRound(sources, query, place.cursor);
     if (round === undefined) return invalid([BAD_CURSOR]);
     for (const { device, place: own } of round.found) {
@@ -69,13 +75,12 @@ export async function listBySeen(
 }
 
 async function seenRound(
-  { devices, products, views }: SeenSources,
+  { devices, views }: SeenSources,
   query: SeenListQuery,
+  own: readonly string[] | undefined,
   after: { readonly atMs: number; readonly key: string } | undefined,
 ): Promise<Round> {
-  const { project = DEFAULT_PROJECT, product, q, tag, limit } = query;
-  // A cursor holds the last key that was looked at: it must not be another project's.
-  const own = product === undefined ? await products.keysOf(project) : undefined;
+  const { product, q, tag, limit } = query;
   const isFiltered = (q ?? "") !== "" || tag !== undefined;
   const looked = isFiltered ? ROUND_DEVICES : Math.min(ROUND_DEVICES, limit + 1);
   const seen = await views.bySeen({

@@ -146,6 +146,10 @@ Deno.test("devices of other projects are neither listed by last seen nor named i
     } while (cursor !== null);
     assert.deepEqual(seen.sort(), ["pump/1", "pump/2"]);
   }
+  for (const after of [undefined, { sort: "lastSeenAt" as const }]) {
+    const asked = { sort: "-lastSeenAt", limit: 1, product: "foreign", ...after } as const;
+    assert.deepEqual(await list({ registry, views }, asked), { items: [], nextCursor: null });
+  }
   const query = { sort: "lastSeenAt", limit: 9, project: "other" } as const;
   const own = await pagesOf({ registry, views }, query);
   assert.equal(own.names.join(), "foreign/f0,foreign/f1,foreign/f2,foreign/f3,foreign/f4");

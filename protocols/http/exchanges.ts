@@ -20,6 +20,10 @@ export interface Exchange {
   accepted: Response | undefined;
   resolve: ((response: Response) => void) | undefined;
   readonly instance: string;
+  /** `{product}/{device}`. */
+  readonly device: string;
+  /** The device was deleted, disabled or got another secret since the request was let in. */
+  isRevoked: boolean;
 }
 
 export interface ExchangeBounds {
@@ -61,9 +65,10 @@ export class Exchanges {
     return this.#readingBytes;
   }
 
-  /** @param reserve Bytes that the body may come to. */
+  /** @param device `{product}/{device}`. @param reserve Bytes that the body may come to. */
   start(
     instance: string,
+    device: string,
     reserve: number,
     resolve: (response: Response) => void,
   ): Exchange | undefined {
@@ -77,11 +82,20 @@ export class Exchanges {
       accepted: undefined,
       resolve,
       instance,
+      device,
+      isRevoked: false,
     };
     this.#readingBytes += reserve;
     this.#open.add(exchange);
     if (this.#cancelTimer === undefined) this.#arm(this.#bounds.deadlineMs);
     return exchange;
+  }
+
+  /** Those of the device whose body is still read are marked: they were let in before. */
+  revoke(device: string): void {
+    for (const exchange of this.#open) {
+      if (exchange.append === 0 && exchange.device === device) exchange.isRevoked = true;
+    }
   }
 
   /** The body is here: its bytes no longer count as being read. */

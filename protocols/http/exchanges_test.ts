@@ -9,7 +9,8 @@ const late = (exchange: Exchange) =>
 Deno.test("exchanges hold no more requests and bytes than their bounds, and give both back", () => {
   const exchanges = new Exchanges(createManualClock(), late, BOUNDS);
   const answers: number[] = [];
-  const start = (bytes: number) => exchanges.start("/", bytes, (to) => answers.push(to.status));
+  const start = (bytes: number) =>
+    exchanges.start("/", "p/d", bytes, (to) => answers.push(to.status));
   const first = start(6)!;
   assert.equal(start(5), undefined, "the bytes being read are bounded");
   const second = start(4)!;
@@ -30,7 +31,12 @@ Deno.test("each exchange is late by its own start, whatever it waits for", async
   const exchanges = new Exchanges(clock, late, BOUNDS);
   const answers: string[] = [];
   const start = (name: string) =>
-    exchanges.start("/", 1, (to) => answers.push(`${name} ${to.status} at ${clock.nowMs()}`))!;
+    exchanges.start(
+      "/",
+      "p/d",
+      1,
+      (to) => answers.push(`${name} ${to.status} at ${clock.nowMs()}`),
+    )!;
   start("a");
   await clock.advance(40);
   const carried = start("b");

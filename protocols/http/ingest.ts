@@ -60,7 +60,7 @@ export class Ingest implements Disposable {
   readonly #exchanges: Exchanges;
   readonly #failures: FailureGate;
   readonly #rates: TokenBuckets;
-  readonly #unlisten: () => void;
+  readonly #unlisten: readonly (() => void)[];
   readonly #accepted: string[] = [];
 
   constructor(ports: IngestPorts, failures = new FailureGate(ports.clock)) {
@@ -71,7 +71,12 @@ export class Ingest implements Disposable {
     const perSecond = ports.postsPerSecondMax ?? LIMITS.httpPostsPerSecondMax;
     const rate = { perSecond, burst: perSecond * 2 };
     this.#rates = new TokenBuckets(rate, ports.clock, LIMITS.httpLoginsCachedMax);
-    this.#unlisten = ports.ingress.onSettled((append) => this.#exchanges.settle(append));
+    this.#unlisten = [
+      ports.ingress.onSettled((append) => this.#exchanges.settle(append)),
+      ports.directory.onRevoked((product, device) =>
+        this.#exchanges.revoke(`${product}/${device}`)
+      ),
+    ];
   }
 
   /** Requests that wait for their body or their append. */
@@ -87,26 +92,21 @@ export class Ingest implements Disposable {
     }
     const poster = this.#authenticate(request, path, instance, remote);
     if (poster instanceof Response) return poster;
-    const rate = this.#rates.take(`${poster.product}/${poster.device}`);
+    const device = `${poster.product}/${poster.device}`;
+    const rate = this.#rates.take(device);
     if (!rate.isAllowed) {
       const detail = `Cannot accept more: the device may post ${rate.limit / 2} times a second`;
       return this.#refuse("rate-limited", detail, instance, { retryAfterMs: rate.retryAfterMs });
     }
-    const { suspended, stopped, ingress: { refusal } } = this.#ports;
-    if (stopped.size > 0 && stopped.has(poster.target.partition)) {
-      const retryAfterMs = STOPPED_RETRY_MS;
-      return this.#refuse("partition-stopped", STOPPED_DETAIL, instance, { retryAfterMs });
-    }
-    if (suspended.size > 0 && suspended.has(deviceAddress(poster.product, poster.device))) {
-      const detail = "Cannot accept messages: the device has too many dead letters";
-      return this.#refuse("suspended", detail, instance, { hint: "Replay one of them" });
-    }
+    const held = this.#heldBack(poster, instance);
+    if (held !== undefined) return held;
+    const { refusal } = this.#ports.ingress;
     if (refusal !== undefined) return overloaded(`Appends are refused: ${refusal}`, instance);
     const announced = request.headers.get("content-length");
     const length = announced === null ? LIMITS.payloadBytesMax : Number(announced);
     if (!(length <= LIMITS.payloadBytesMax)) return this.#tooLarge(instance, announced!);
     return new Promise((resolve) => {
-      const exchange = this.#exchanges.start(instance, length, resolve);
+      const exchange = this.#exchanges.start(instance, device, length, resolve);
       if (exchange === undefined) {
         resolve(overloaded(`Too many requests wait: ${this.waiting}`, instance));
         return;
@@ -120,7 +120,7 @@ export class Ingest implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#unlisten();
+    for (const unlisten of this.#unlisten) unlisten();
     this.#exchanges.close();
     this.#logins[Symbol.dispose]();
   }
@@ -171,6 +171,14 @@ export class Ingest implements Disposable {
       this.#exchanges.finish(exchange, problem);
       return;
     }
+    // A body may take its time: what was looked at before it may be another now.
+    const late = exchange.isRevoked
+      ? this.#refuse("unauthorized", WRONG, exchange.instance, { headers: CHALLENGE })
+      : this.#heldBack(poster, exchange.instance);
+    if (late !== undefined) {
+      this.#exchanges.finish(exchange, late);
+      return;
+    }
     const append = ingress.offer(poster.target, decoded.parts);
     if (append === undefined) {
       this.#exchanges.finish(exchange, overloaded("The log is behind", exchange.instance));
@@ -183,6 +191,19 @@ export class Ingest implements Disposable {
       : new Response(JSON.stringify({ accepted: points, refused }), PARTIAL_HEADERS);
     this.#exchanges.carry(exchange, append, answer);
     ingress.flushIfDue();
+  }
+
+  /** What an operator has to mend first. */
+  #heldBack({ product, device, target }: DevicePoster, instance: string): Response | undefined {
+    const { suspended, stopped } = this.#ports;
+    if (stopped.size > 0 && stopped.has(target.partition)) {
+      const retryAfterMs = STOPPED_RETRY_MS;
+      return this.#refuse("partition-stopped", STOPPED_DETAIL, instance, { retryAfterMs });
+    }
+    if (suspended.size > 0 && suspended.has(deviceAddress(product, device))) {
+      const detail = "Cannot accept messages: the device has too many dead letters";
+      return this.#refuse("suspended", detail, instance, { hint: "Replay one of them" });
+    }
   }
 
   /** `{"accepted": n}`, made once a number; `n` is bounded. */

@@ -192,6 +192,29 @@ Deno.test("a revoked device is out at once, though its login was cached", async 
   ]);
 });
 
+Deno.test("a body that ends after its device was revoked is not taken", async () => {
+  for (const how of ["delete", "disable", "rotate"]) {
+    await using harness = await HttpHarness.start();
+    await harness.provision();
+    let send!: ReadableStreamDefaultController<Uint8Array>;
+    const body = new ReadableStream<Uint8Array>({
+      start: (controller) => void (send = controller),
+    });
+    const slow = harness.send("POST", PATH, { headers: AUTH, body });
+    await harness.clock.settle();
+    if (how === "delete") await harness.devices.delete("pump", "p-1");
+    else if (how === "disable") await harness.devices.update("pump", "p-1", { enabled: false });
+    else await harness.devices.rotateSecret("pump", "p-1", { secret: "secret-2" });
+    await harness.clock.settle();
+    send.enqueue(new TextEncoder().encode('{"t":1}'));
+    send.close();
+    const answer = await slow;
+    assert.equal(answer.status, 401, how);
+    await answer.body!.cancel();
+    assert.deepEqual(harness.ingress.bodies("properties"), []);
+  }
+});
+
 Deno.test("ten wrong secrets close an address for the rest of a minute, but not to the known", async () => {
   await using harness = await HttpHarness.start();
   await harness.provision();

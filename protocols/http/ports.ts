@@ -10,9 +10,9 @@ import type { Ingress } from "../../runtime/log/ingress.ts";
 import type {
   DeadLetterQuery,
   Ledger,
+  ListedDeadLetter,
   PendingPage,
   SkipOutcome,
-  StoredDeadLetter,
 } from "../../runtime/log/partition_log.ts";
 import type { StoppedPartitions } from "../../runtime/log/stopped_partitions.ts";
 import type { ApiKeys } from "../../actors/access/api_keys.ts";
@@ -42,7 +42,7 @@ export interface ClusterPorts {
   tree(): SupervisionTree;
   /** Ends a child abnormally. False: there is none that runs. Path without the root. */
   killChild(path: ChildPath): boolean | Promise<boolean>;
-  deadLetters(query: DeadLetterQuery): Promise<readonly StoredDeadLetter[]>;
+  deadLetters(query: DeadLetterQuery): Promise<readonly ListedDeadLetter[]>;
   /** How many there are, of one actor or of all; null: too many to count. */
   countDeadLetters(address?: string): Promise<number | null>;
   /** How many became pending again; unknown ids are skipped. */

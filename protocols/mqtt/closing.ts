@@ -116,6 +116,7 @@ export function forgetDevice(state: GatewayState, key: string, reason: string): 
     close(state, connection, REASON.administrative, reason);
   }
   state.away.delete(key);
+  state.evicted?.add(key);
   state.owed.forget(key);
   state.untold.delete(key);
 }

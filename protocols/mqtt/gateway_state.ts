@@ -56,7 +56,7 @@ export interface GatewayState extends MqttPorts {
   readonly byDevice: Map<string, Connection>;
   /** Lasting sessions of absent devices, oldest first; what is not here is read from its row. */
   readonly away: Map<string, Session>;
-  /** Devices whose sessions left `away` while a page of rows is read; absent: none is. */
+  /** Devices whose sessions left memory while a page of rows is read; absent: none is. */
   evicted: Set<string> | undefined;
   /** Connections that wait for room in the log, longest first. */
   holding: Connection[];

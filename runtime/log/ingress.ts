@@ -117,7 +117,8 @@ export class GroupIngress implements Ingress {
   readonly #options: IngressOptions;
   readonly #bytesMax: number;
   readonly #lanes = Array.from({ length: PARTITIONS }, () => new Lane());
-  #rows: GatewayRow[] = [];
+  /** Of the open append, by key: the last value stands for those before, which it replaces. */
+  #rows = new Map<string, GatewayRow>();
   #openBytes = 0;
   #openedAtMs = 0;
   /** Number of the append that is open: each sealed one has a number below it. */
@@ -147,8 +148,7 @@ export class GroupIngress implements Ingress {
 
   offerRow(key: string, value: Uint8Array | undefined): number | undefined {
     const row = value === undefined ? { key } : { key, value };
-    if (!this.#admit(rowLength(row))) return undefined;
-    this.#rows.push(row);
+    if (!this.#admitWithRow(0, row)) return undefined;
     return this.#openNumber;
   }
 
@@ -159,9 +159,8 @@ export class GroupIngress implements Ingress {
   ): number | undefined {
     const length = lengthOf(target, parts);
     // Admitted as one: only `#admit` closes an append.
-    if (!this.#admit(length + rowLength(row))) return undefined;
+    if (!this.#admitWithRow(length, row)) return undefined;
     this.#lanes[target.partition]!.write(target.head, parts, length);
-    this.#rows.push(row);
     return this.#openNumber;
   }
 
@@ -247,10 +246,25 @@ export class GroupIngress implements Ingress {
     this.#asks.clear();
   }
 
-  #admit(length: number): boolean {
-    if (this.unacknowledgedBytes + length > this.#bytesMax) {
+  #admitWithRow(length: number, row: GatewayRow): boolean {
+    const before = this.#rows.get(row.key);
+    const replaced = before === undefined ? 0 : rowLength(before);
+    if (!this.#admit(length + rowLength(row), replaced)) return false;
+    this.#rows.set(row.key, row);
+    return true;
+  }
+
+  /** @param replaced Bytes of the open append that would go. */
+  #admit(length: number, replaced = 0): boolean {
+    const added = length - replaced;
+    if (this.unacknowledgedBytes + added > this.#bytesMax) {
       this.#wantsRoom = true;
       return false;
+    }
+    if (replaced > 0 && this.#openBytes + added <= LIMITS.appendBytesMax) {
+      this.#openBytes += added;
+      this.unacknowledgedBytes += added;
+      return true;
     }
     if (this.#openBytes + length > LIMITS.appendBytesMax && this.#openBytes > 0) this.#seal();
     if (this.#openBytes === 0) {
@@ -291,10 +305,10 @@ export class GroupIngress implements Ingress {
       incarnation: this.#options.incarnation,
       sequence: this.#openNumber++,
       segments,
-      rows: this.#rows,
+      rows: [...this.#rows.values()],
     };
     this.#queue.push({ append, bytes: this.#openBytes });
-    this.#rows = [];
+    this.#rows.clear();
     this.#openBytes = 0;
   }
 

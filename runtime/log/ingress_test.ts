@@ -162,6 +162,23 @@ Deno.test("a message and its row share an append, wherever the one before is ful
   }
 });
 
+Deno.test("of a row that is written again in one append the last value counts, in bytes too", async () => {
+  const { ingress, appends, turn } = createBench();
+  const row = (bytes: number) => ({ key: "mqtt/p/a", value: new Uint8Array(bytes) });
+  ingress.offer(targetOf("p/a"), [BODY]);
+  const before = ingress.unacknowledgedBytes;
+  for (let i = 0; i < 1_000; i++) ingress.offerRow("mqtt/p/a", row(60_000 + i).value);
+  const rowBytes = ingress.unacknowledgedBytes - before;
+  assert.ok(rowBytes < 62_000, `${rowBytes} B for one row`);
+  ingress.offerRow("mqtt/p/a", row(10).value);
+  assert.ok(ingress.unacknowledgedBytes - before < 100);
+  await turn();
+  assert.deepEqual(appends[0]!.append.rows, [row(10)]);
+  appends[0]!.answer(OK);
+  await turn();
+  assert.equal(ingress.unacknowledgedBytes, 0);
+});
+
 Deno.test("a message and its row are refused together", () => {
   const { ingress } = createBench(200);
   const row = { key: "mqtt/p/a", value: new Uint8Array(160) };

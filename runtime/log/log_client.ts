@@ -14,10 +14,10 @@ import type {
   DeadLetterQuery,
   GatewayRowQuery,
   Ledger,
+  ListedDeadLetter,
   PendingPage,
   SkipOutcome,
   StoredActivity,
-  StoredDeadLetter,
   StoredGatewayRow,
 } from "./partition_log.ts";
 
@@ -119,7 +119,7 @@ export class LogClient {
   head(): Promise<{ tick: number; logBytes: number; pendingRecords: number; epoch: number }> {
     return this.#call("head");
   }
-  deadLetters(query: DeadLetterQuery): Promise<StoredDeadLetter[]> {
+  deadLetters(query: DeadLetterQuery): Promise<ListedDeadLetter[]> {
     return this.#call("deadLetters", query);
   }
   countDeadLetters(address?: string): Promise<number | null> {

@@ -244,7 +244,11 @@ export class LogStep {
     this.#lifted.add(partition);
     const { toOffset, lost } = outcome;
     if (toOffset === offset) return outcome;
-    this.#own(partition).rolledBack += lost;
+    const own = this.#own(partition);
+    own.rolledBack += lost;
+    // A batch in hand was read before: its commit would count these records a second time.
+    own.cursor = own.commitFrom = toOffset;
+    own.commitPrint = 0;
     this.#gaps = [...this.#gaps, { partition, from: offset, to: toOffset }];
     this.#skipped.push({ partition, offset });
     return outcome;

@@ -10,6 +10,7 @@ import { LIMITS } from "../limits.ts";
 import type {
   DeadLetterQuery,
   GatewayRowQuery,
+  ListedDeadLetter,
   StoredActivity,
   StoredDeadLetter,
   StoredGatewayRow,
@@ -194,13 +195,18 @@ class MemoryTickStore implements MemoryStore {
     return next;
   }
 
-  deadLetters(query: DeadLetterQuery): StoredDeadLetter[] {
+  deadLetters(query: DeadLetterQuery): ListedDeadLetter[] {
     const { address, beforeId = Infinity, afterId, limit } = query;
     const sign = afterId === undefined ? -1 : 1;
     return [...this.#open().deadLetters.values()]
       .filter(({ id, to }) => id > (afterId ?? 0) && id < beforeId && to === (address ?? to))
       .sort((a, b) => sign * (a.id - b.id))
-      .slice(0, limit);
+      .slice(0, limit)
+      .map((letter) => ({
+        ...letter,
+        body: letter.body.subarray(0, LIMITS.deadLetterShownBytes),
+        bodyBytes: letter.body.length,
+      }));
   }
 
   countDeadLetters(address: Address | undefined, max: number): number {

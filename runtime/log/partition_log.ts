@@ -133,7 +133,8 @@ export type SkipOutcome =
   }
   | {
     readonly ok: false;
-    readonly code: "not_stopped" | "other_offset";
+    /** `not_reached`: records before the damage are to be handled first; ask again. */
+    readonly code: "not_stopped" | "other_offset" | "not_reached";
     readonly detail: string;
   };
 
@@ -187,6 +188,14 @@ export interface StoredDeadLetter extends DeadLetter {
   readonly id: number;
   readonly partition: Partition;
   readonly parkedAtMs: number;
+}
+
+/** As lists show it: of a long body only the begin. */
+export interface ListedDeadLetter extends StoredDeadLetter {
+  /** Its first `deadLetterShownBytes`. */
+  readonly body: Uint8Array;
+  /** Of the whole body. */
+  readonly bodyBytes: number;
 }
 
 export interface DeadLetterQuery {
@@ -278,7 +287,7 @@ export interface PartitionLog extends AsyncDisposable {
   attempts(): readonly AttemptMark[];
 
   ledger(): Ledger;
-  deadLetters(query: DeadLetterQuery): Promise<StoredDeadLetter[]>;
+  deadLetters(query: DeadLetterQuery): Promise<ListedDeadLetter[]>;
   /** How many there are, of one actor or of all; null: more than `deadLettersCountedMax`. */
   countDeadLetters(address?: Address): Promise<number | null>;
   /** Hands them to their actors again: `deadLettered` becomes `pending`. Unknown ids are skipped. */

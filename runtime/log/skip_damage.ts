@@ -4,6 +4,7 @@ import type { StepView } from "./log_step.ts";
 import type { SkipOutcome } from "./partition_log.ts";
 import type { PendingEntry } from "./pending_index.ts";
 import type { Stop } from "./tick_reader.ts";
+import { hasRecordsBefore } from "./trimming.ts";
 
 /** @param stop Where the partition is stopped; undefined: it is not. */
 export function decideSkip(
@@ -19,6 +20,13 @@ export function decideSkip(
   if (stop.offset !== offset) {
     const detail = `${what}: it is stopped at offset ${stop.offset}`;
     return { ok: false, code: "other_offset", detail };
+  }
+  if (hasRecordsBefore(view.pending[partition]!, stop)) {
+    return {
+      ok: false,
+      code: "not_reached",
+      detail: `${what}: records before it are handled first`,
+    };
   }
   const entry = view.pending[partition]!.entryAt(offset)?.entry;
   // Repaired meanwhile, or a read that failed once: nothing that can be read is given up.

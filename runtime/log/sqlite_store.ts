@@ -10,6 +10,7 @@ import { ByteReader, ByteWriter } from "./bytes.ts";
 import type {
   DeadLetterQuery,
   GatewayRowQuery,
+  ListedDeadLetter,
   StoredActivity,
   StoredDeadLetter,
   StoredGatewayRow,
@@ -167,18 +168,21 @@ class SqliteStore implements TickStore {
     return this.#get(sql, partition)?.due_at_ms as number | undefined;
   }
 
-  deadLetters(query: DeadLetterQuery): StoredDeadLetter[] {
+  deadLetters(query: DeadLetterQuery): ListedDeadLetter[] {
     const { address, beforeId = Number.MAX_SAFE_INTEGER, afterId, limit } = query;
     const ofActor = address === undefined ? "" : "address = ? AND ";
     const direction = afterId === undefined ? "DESC" : "ASC";
     const rows = this.#all(
-      `SELECT * FROM dead_letters WHERE ${ofActor}id > ? AND id < ? ORDER BY id ${direction} LIMIT ?`,
+      `SELECT id, partition, address, is_ingress, accepted_at_ms, parked_at_ms, record_id, reason,
+        detail, trace_id, substr(body, 1, ${LIMITS.deadLetterShownBytes}) AS body,
+        length(body) AS body_bytes
+        FROM dead_letters WHERE ${ofActor}id > ? AND id < ? ORDER BY id ${direction} LIMIT ?`,
       ...(address === undefined ? [] : [address]),
       afterId ?? 0,
       beforeId,
       limit,
     );
-    return rows.map(letterOf);
+    return rows.map((row) => ({ ...letterOf(row), bodyBytes: row.body_bytes as number }));
   }
 
   countDeadLetters(address: Address | undefined, max: number): number {

@@ -19,6 +19,7 @@ import type {
   DeadLetterQuery,
   GatewayRowQuery,
   Ledger,
+  ListedDeadLetter,
   PartitionLog,
   Pending,
   PendingPage,
@@ -26,7 +27,6 @@ import type {
   SkipOutcome,
   StoppedPartition,
   StoredActivity,
-  StoredDeadLetter,
   StoredGatewayRow,
   Tick,
 } from "./partition_log.ts";
@@ -260,7 +260,7 @@ export class TickLog implements PartitionLog {
   }
 
   // deno-lint-ignore require-await -- as `pending`
-  async deadLetters(query: DeadLetterQuery): Promise<StoredDeadLetter[]> {
+  async deadLetters(query: DeadLetterQuery): Promise<ListedDeadLetter[]> {
     this.#checkOpen();
     return this.#store.deadLetters({ ...query, limit: Math.max(1, Math.min(501, query.limit)) });
   }
@@ -273,8 +273,15 @@ export class TickLog implements PartitionLog {
     return count > max ? null : count;
   }
 
-  replayDeadLetters(ids: readonly number[]): Promise<number> {
-    return this.#queue.add(0, (step) => step.replay(ids));
+  /** In steps of a bounded size: those before a fault are pending again all the same. */
+  async replayDeadLetters(ids: readonly number[]): Promise<number> {
+    let found = 0;
+    for (let from = 0; from < ids.length; from += LIMITS.replayLettersMax) {
+      const some = ids.slice(from, from + LIMITS.replayLettersMax);
+      const bytes = some.length * LIMITS.payloadBytesMax;
+      found += await this.#queue.add(bytes, (step) => step.replay(some));
+    }
+    return found;
   }
 
   discardDeadLetters(ids: readonly number[]): Promise<number> {

@@ -11,6 +11,7 @@ import type {
   DeadLetterQuery,
   GatewayRow,
   GatewayRowQuery,
+  ListedDeadLetter,
   StoredActivity,
   StoredDeadLetter,
   StoredGatewayRow,
@@ -98,7 +99,7 @@ export interface TickStore {
   /** In order of due time, then address and name. */
   dueReminders(partition: Partition, untilMs: number, limit: number): Reminder[];
   nextDueMs(partition: Partition): number | undefined;
-  deadLetters(query: DeadLetterQuery): StoredDeadLetter[];
+  deadLetters(query: DeadLetterQuery): ListedDeadLetter[];
   /** Counts no further than `max`. */
   countDeadLetters(address: Address | undefined, max: number): number;
   deadLetter(id: number): StoredDeadLetter | undefined;

@@ -96,6 +96,24 @@ Deno.test("a page that is older than a session does not end it", async () => {
   assert.deepEqual([...ingress.rows.keys()], ["mqtt/p/stays", "mqtt/p/visits"]);
 });
 
+Deno.test("a page under way does not bring back the row of a device that is deleted", async () => {
+  const ingress = new FakeIngress({ isAutomatic: true });
+  const reads: ((rows: StoredGatewayRow[]) => void)[] = [];
+  const readRows = () => new Promise<StoredGatewayRow[]>((resolve) => reads.push(resolve));
+  await using fixture = await startMqttFixture({ ingress, readRows });
+  using peer = await RawMqtt.open(fixture.gateway.port, { version: 5 });
+  await peer.login("gone", lasting);
+  await fixture.clock.advance(PAGE_MS);
+  assert.equal(reads.length, 1);
+  fixture.directory.revoke("gone", "device_deleted");
+  ingress.rows.delete("mqtt/p/gone"); // As the removal does.
+  await peer.closed();
+  reads[0]!([{ key: "mqtt/p/gone", value: rowOf() }]);
+  await fixture.clock.advance(1);
+  assert.deepEqual([...ingress.rows.keys()], []);
+  assert.equal(await visit(fixture, "gone"), false);
+});
+
 Deno.test("nothing of a deleted device's session is kept or comes after its removal", async () => {
   await using fixture = await startMqttFixture();
   const { gateway, ingress, directory } = fixture;

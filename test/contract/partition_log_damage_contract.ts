@@ -240,6 +240,36 @@ export function testSkips(test: Test): void {
     assertBalanced(log);
   });
 
+  test("a batch that was read before a skip is refused, and read again", async (fixture) => {
+    await fill(fixture);
+    const log = await fixture.open();
+    const token = await log.acquire([0]);
+    const inHand = await log.pending(0, 0, WHOLE);
+    assert.equal(inHand.nextCursor, 12);
+    fixture.flipBitIn("a1.");
+    await readAll(log, 0, ["ingress"]);
+    assert.equal(log.stopped()[0]!.offset, 0);
+    assert.equal((await log.skipDamage(0, 0)).ok, true);
+    const [late] = await log.commit(token, [commitOf(0, 0, 12, { processed: 12 })]);
+    assert.equal(!late!.ok && late!.code, "stale");
+    assert.deepEqual(await handleAll(log, 0), texts(2, 12));
+    assertBalanced(log);
+  });
+
+  test("a skip waits for the records before the damage", async (fixture) => {
+    await fill(fixture);
+    fixture.flipBitIn("a5.");
+    const log = await fixture.open();
+    await readAll(log, 0, ["ingress"]);
+    const early = await log.skipDamage(0, 4);
+    assert.equal(!early.ok && early.code, "not_reached");
+    assert.deepEqual(await handleAll(log, 0), texts(1, 4));
+    assert.equal((await log.skipDamage(0, 4)).ok, true);
+    assert.deepEqual(await handleAll(log, 0), texts(6, 12));
+    assert.equal(log.ledger().partitions[0]!.rolledBack, 1);
+    assertBalanced(log);
+  });
+
   test("damage behind damage stops the partition again", async (fixture) => {
     await fill(fixture);
     for (const text of ["a5.", "a6.", "a9."]) fixture.flipBitIn(text);

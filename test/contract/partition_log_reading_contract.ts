@@ -60,7 +60,13 @@ export function testDeadLetters(test: Test): void {
     log = await fixture.open();
     const letters = await log.deadLetters({ limit: 9 });
     assert.deepEqual(letters.map((letter) => letter.recordId), ["1-0-sent", "1-0-b", "1-0-a"]);
-    assert.deepEqual(letters[2], { ...letterOf(0, "a"), id: 1, partition: 0, parkedAtMs: 1e6 });
+    assert.deepEqual(letters[2], {
+      ...letterOf(0, "a"),
+      bodyBytes: 1,
+      id: 1,
+      partition: 0,
+      parkedAtMs: 1e6,
+    });
     assert.equal((await log.deadLetters({ limit: 9, beforeId: 2 })).length, 1);
     assert.equal((await log.deadLetters({ limit: 9, address: "device/0-z" })).length, 0);
     const older = await log.deadLetters({ limit: 2, afterId: 0 });

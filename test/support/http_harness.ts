@@ -32,7 +32,7 @@ import type { HttpPorts } from "../../protocols/http/ports.ts";
 import type { Context } from "../../runtime/actor/behaviour.ts";
 import { TimeoutError } from "../../runtime/errors.ts";
 import { createLogger } from "../../runtime/logger.ts";
-import type { PendingRecord, StoredDeadLetter } from "../../runtime/log/partition_log.ts";
+import type { ListedDeadLetter, PendingRecord } from "../../runtime/log/partition_log.ts";
 import { StoppedPartitions } from "../../runtime/log/stopped_partitions.ts";
 import { seededRandom } from "../../runtime/random.ts";
 import { LogTail } from "../../runtime/log/log_tail.ts";
@@ -106,7 +106,7 @@ export class HttpHarness implements AsyncDisposable {
   /** Records to handle of partition 0, which is stopped at the first damaged one. */
   readonly pending: PendingRecord[] = [];
   readonly logged: string[] = [];
-  readonly letters: StoredDeadLetter[] = [];
+  readonly letters: ListedDeadLetter[] = [];
   readonly killed: string[] = [];
   readonly notReady: string[] = [];
   readonly telemetry = new MemoryTelemetryStore();
@@ -354,12 +354,13 @@ export function basic(user: string, secret: string): Record<string, string> {
   return { authorization: `Basic ${btoa(`${user}:${secret}`)}` };
 }
 
-export function deadLetter(id: number, to = "device/pump/p-1"): StoredDeadLetter {
+export function deadLetter(id: number, to = "device/pump/p-1"): ListedDeadLetter {
   return {
     id,
     partition: 0,
     to,
     body: new TextEncoder().encode('{"type":"properties"}'),
+    bodyBytes: 21,
     isIngress: true,
     acceptedAtMs: START_MS,
     parkedAtMs: START_MS + 1,

@@ -1,7 +1,7 @@
 /** Records that could not be handled: seen, handed in again, or given up. */
 import { z } from "@hono/zod-openapi";
 import { LIMITS } from "../../../runtime/limits.ts";
-import type { StoredDeadLetter } from "../../../runtime/log/partition_log.ts";
+import type { ListedDeadLetter } from "../../../runtime/log/partition_log.ts";
 import { decodeCursor, encodeCursor } from "../cursor.ts";
 import type { Caller, HttpPorts } from "../ports.ts";
 import { definedOf } from "../request_input.ts";
@@ -10,7 +10,6 @@ import { createRoute, type Route } from "../route.ts";
 import { countedPageOf, LIST_QUERY, sortBy, time } from "../schemas.ts";
 import { isOwnActor } from "./device_access.ts";
 
-const BODY_CHARACTERS_MAX = 4_096;
 const ID = z.string().regex(/^\d{1,15}$/, "Cannot accept this: the id of a dead letter");
 const LETTER = z.object({
   id: ID.openapi({ description: "Rising number, as text.", example: "42" }),
@@ -28,7 +27,7 @@ const LETTER = z.object({
     example: true,
   }),
   body: z.string().openapi({
-    description: `JSON text of the message, its first ${BODY_CHARACTERS_MAX} characters.`,
+    description: `JSON text of the message, its first ${LIMITS.deadLetterShownBytes} bytes.`,
     example: '{"type":"properties","samples":[{"values":{"temperature":21.5}}]}',
   }),
   bodyBytes: z.int().openapi({ description: "Bytes of the whole message.", example: 66 }),
@@ -59,7 +58,6 @@ const PATH = "/api/v1/cluster/dead-letters";
 /** Letters read at once, and at most, to count those of one project among several. */
 const PAGE = 500;
 const LOOKED_MAX = 10_000;
-const DECODER = new TextDecoder();
 
 export function deadLetterRoutes(ports: HttpPorts): Route[] {
   return [listLetters(ports), replay(ports), discard(ports)];
@@ -191,9 +189,7 @@ async function ownLetters(
   return own;
 }
 
-function viewOf(letter: StoredDeadLetter): z.infer<typeof LETTER> {
-  // A character is at most 4 bytes; the bound on bytes keeps a page small whatever was parked.
-  const text = DECODER.decode(letter.body.subarray(0, BODY_CHARACTERS_MAX * 4));
+function viewOf(letter: ListedDeadLetter): z.infer<typeof LETTER> {
   return {
     id: String(letter.id),
     to: letter.to,
@@ -203,8 +199,9 @@ function viewOf(letter: StoredDeadLetter): z.infer<typeof LETTER> {
     reason: letter.reason,
     detail: letter.detail,
     isIngress: letter.isIngress,
-    body: text.slice(0, BODY_CHARACTERS_MAX).toWellFormed(),
-    bodyBytes: letter.body.length,
+    // In stream mode a character that was cut off at the end is left out.
+    body: new TextDecoder().decode(letter.body, { stream: true }),
+    bodyBytes: letter.bodyBytes,
     acceptedAt: letter.acceptedAtMs,
     parkedAt: letter.parkedAtMs,
   };

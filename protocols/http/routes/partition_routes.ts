@@ -113,7 +113,7 @@ function skipDamage({ cluster, logger }: HttpPorts): Route {
     tag: "cluster",
     summary: "Gives up damaged records and puts their partition back into service",
     description: "What waits behind them is handled in order, up to the next damage. 409: the " +
-      "partition is not stopped, or not at this offset.",
+      "partition is not stopped, or not at this offset, or has records before it to handle first.",
     params: PARAMS,
     body: SKIP,
     bodyExample: { offset: 1234 },
