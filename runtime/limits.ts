@@ -151,6 +151,10 @@ export const LIMITS = {
   queryMetricsMax: 32,
   /** Points of one page of history. */
   queryPointsMax: 100_000,
+  /** Events of one page of a device's events. */
+  eventsPageMax: 500,
+  /** Bytes of the data of one page of events, but for its last one: bounds a frame between threads. */
+  eventsPageBytesMax: 1024 * 1024,
   /** Buckets of one metric in a bucket query. */
   queryBucketsMax: 10_000,
   /** Points of one metric that a query may hold in memory, 16 B each: of all its range or of a day. */

@@ -1,7 +1,7 @@
 /** What a history query may ask for, checked once for every store. */
 import { InvalidError } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
-import type { BucketQuery, RangeQuery, ThinQuery } from "./store.ts";
+import type { BucketQuery, EventQuery, RangeQuery, ThinQuery } from "./store.ts";
 
 export const DAY_MS = 86_400_000;
 /** Largest time that a `Date` can hold. */
@@ -44,6 +44,12 @@ export function checkThin(query: ThinQuery): string[] {
   return checkSpan(query);
 }
 
+/** The same for events. */
+export function checkEvents(query: EventQuery): void {
+  checkWhole("limit", query.limit, 1, LIMITS.eventsPageMax);
+  checkTimes(query);
+}
+
 function checkSpan(
   query: { readonly metrics: readonly string[]; readonly fromMs: number; readonly toMs: number },
 ): string[] {
@@ -51,10 +57,14 @@ function checkSpan(
   if (metrics.length < 1 || metrics.length > LIMITS.queryMetricsMax) {
     refuse("metrics", "count", metrics.length, `1 to ${LIMITS.queryMetricsMax}`);
   }
-  checkWhole("fromMs", query.fromMs, -AT_MS_MAX, AT_MS_MAX);
-  checkWhole("toMs", query.toMs, -AT_MS_MAX, AT_MS_MAX + 1);
-  if (query.fromMs > query.toMs) refuse("fromMs", "order", query.fromMs, `toMs ${query.toMs}`);
+  checkTimes(query);
   return metrics;
+}
+
+function checkTimes({ fromMs, toMs }: { readonly fromMs: number; readonly toMs: number }): void {
+  checkWhole("fromMs", fromMs, -AT_MS_MAX, AT_MS_MAX);
+  checkWhole("toMs", toMs, -AT_MS_MAX, AT_MS_MAX + 1);
+  if (fromMs > toMs) refuse("fromMs", "order", fromMs, `toMs ${toMs}`);
 }
 
 function checkWhole(path: string, value: number, min: number, max: number): void {

@@ -1,12 +1,16 @@
 /** History in memory: plain lists, searched from end to end. What the SQLite store must agree with. */
 import type { Json } from "../../runtime/actor/behaviour.ts";
-import { checkBuckets, checkRange, checkThin } from "./bounds.ts";
+import { checkBuckets, checkEvents, checkRange, checkThin } from "./bounds.ts";
 import { BucketFold } from "./buckets.ts";
+import { encodeEventCursor, eventPlaceOf } from "./event_cursor.ts";
 import { thinIndices } from "./lttb.ts";
 import { encodeCursor, placeOf } from "./page_cursor.ts";
 import type {
   Bucket,
   BucketQuery,
+  DeviceEvent,
+  EventPage,
+  EventQuery,
   Point,
   RangePage,
   RangeQuery,
@@ -19,6 +23,7 @@ import type {
 export class MemoryTelemetryStore implements TelemetryStore {
   readonly #devices = new Map<string, Map<string, Point[]>>();
   readonly #identities = new Set<string>();
+  readonly #events: (DeviceEvent & { readonly device: string; readonly seq: number })[] = [];
   #cursor = 0;
   #horizonMs = -Infinity;
   #rows = 0;
@@ -38,6 +43,13 @@ export class MemoryTelemetryStore implements TelemetryStore {
         this.#add(sample.device, metric, [sample.atMs, values[metric]!]);
       }
       this.#rows++;
+    }
+    for (const { device, event, atMs, partition, offset, body } of batch.events ?? []) {
+      const identity = `event ${partition}/${offset}`;
+      if (this.#identities.has(identity)) continue;
+      this.#identities.add(identity);
+      const data: Json = JSON.parse(new TextDecoder().decode(body));
+      this.#events.push({ device, event, at: atMs, data, seq: this.#events.length });
     }
     this.#cursor = batch.cursor;
     return Promise.resolve();
@@ -72,6 +84,27 @@ export class MemoryTelemetryStore implements TelemetryStore {
         }),
       )
     );
+  }
+
+  events(query: EventQuery): Promise<EventPage> {
+    return attempt(() => {
+      checkEvents(query);
+      const place = eventPlaceOf(query);
+      const from = Math.max(query.fromMs, this.#horizonMs);
+      const found = this.#events
+        .filter(({ device, event }) => device === query.device && event === (query.event ?? event))
+        .filter(({ at }) => at >= from && at < query.toMs)
+        .filter(({ at, seq }) => at < place.atMs || (at === place.atMs && seq < place.seq))
+        .sort((a, b) => b.at - a.at || b.seq - a.seq);
+      const page = found.slice(0, query.limit);
+      const last = page.at(-1);
+      return {
+        items: page.map(({ event, at, data }) => ({ event, at, data })),
+        nextCursor: found.length > page.length && last !== undefined
+          ? encodeEventCursor(query, { atMs: last.at, seq: last.seq })
+          : null,
+      };
+    });
   }
 
   latest(device: string): Promise<Record<string, Point>> {

@@ -1,4 +1,4 @@
-/** Names of devices or metrics as small integers: a table, and a bounded cache of it. */
+/** Names of devices, metrics or events as small integers: a table, and a bounded cache of it. */
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { LIMITS } from "../../runtime/limits.ts";
 
@@ -8,7 +8,7 @@ export class NameTable {
   readonly #selectName: StatementSync;
   readonly #numbers = new Map<string, number>();
 
-  constructor(db: DatabaseSync, table: "device" | "metric") {
+  constructor(db: DatabaseSync, table: "device" | "metric" | "event_name") {
     this.#select = db.prepare(`SELECT id FROM ${table} WHERE name = ?`);
     this.#insert = db.prepare(`INSERT INTO ${table} (name) VALUES (?)`);
     this.#selectName = db.prepare(`SELECT name FROM ${table} WHERE id = ?`);

@@ -1,6 +1,6 @@
 /**
- * Reader "telemetry": takes ticks from the log, writes their samples to the store, and tells the log
- * how far it is. Replays are not read, since the first record of each was. In between, and when
+ * Reader "telemetry": takes ticks from the log, writes their samples and events to the store, and tells
+ * the log how far it is. Replays are not read, since the first record of each was. In between, and when
  * nothing comes, it compacts and removes what is too old.
  *
  * Order: a batch and its cursor are durable in the store before the log is told the cursor. A store
@@ -14,7 +14,7 @@ import type { SegmentClass } from "../../runtime/log/partition_log.ts";
 import type { TickSource, TicksRead } from "../../runtime/log/reader_port.ts";
 import { DAY_MS, dayOf } from "./bounds.ts";
 import { SampleDecoder } from "./sample_decoder.ts";
-import type { StoredSample, TelemetryStore } from "./store.ts";
+import type { SampleBatch, StoredEvent, StoredSample, TelemetryStore } from "./store.ts";
 
 export interface TelemetryReaderOptions {
   readonly source: TickSource;
@@ -29,7 +29,8 @@ export interface ReaderFigures {
   /** Cursor of the last tick that was read. */
   readonly cursor: number;
   readonly samples: number;
-  /** Properties messages or samples without the shape of one: passed over. */
+  readonly events: number;
+  /** Messages or samples without the shape of one: passed over. */
   readonly malformed: number;
   /** Segments that could not be decoded to their end: what was left of them is passed over. */
   readonly damaged: number;
@@ -90,6 +91,7 @@ class ReaderLoop {
   #isWaitingForMore = false;
   #cursor: number;
   #samples = 0;
+  #events = 0;
   #damaged = 0;
   #retries = 0;
   /** Cursor that the log was told. */
@@ -113,6 +115,7 @@ class ReaderLoop {
     return {
       cursor: this.#cursor,
       samples: this.#samples,
+      events: this.#events,
       malformed: this.#decoder.malformed,
       damaged: this.#damaged,
       retries: this.#retries,
@@ -152,10 +155,11 @@ class ReaderLoop {
   async #store(found: TicksRead): Promise<void> {
     const { clock, logger } = this.#options;
     const samples: StoredSample[] = [];
+    const events: StoredEvent[] = [];
     for (const { segments } of found.ticks) {
       for (const segment of segments) {
         try {
-          this.#decoder.decode(segment, samples);
+          this.#decoder.decode(segment, samples, events);
         } catch (fault) {
           if (!(fault instanceof CodecError)) throw fault;
           this.#damaged++;
@@ -164,20 +168,21 @@ class ReaderLoop {
         }
       }
     }
-    // Ticks without samples cost no write; `#idle` stores the cursor once it is quiet.
-    if (samples.length === 0) return;
+    // Ticks without either cost no write; `#idle` stores the cursor once it is quiet.
+    if (samples.length === 0 && events.length === 0) return;
     const startMs = clock.monotonicMs();
-    await this.#write(samples);
+    await this.#write({ samples, events, cursor: this.#cursor });
     const tookMs = clock.monotonicMs() - startMs;
     await this.#maintain(Math.max(COMPACTION_MS_MIN, tookMs * COMPACTION_SHARE));
   }
 
-  async #write(samples: readonly StoredSample[]): Promise<void> {
+  async #write(batch: SampleBatch): Promise<void> {
     const { logger, store } = this.#options;
     for (let delayMs = RETRY_MS_MIN; !this.#isStopped;) {
       try {
-        await store.write({ samples, cursor: this.#cursor });
-        this.#samples += samples.length;
+        await store.write(batch);
+        this.#samples += batch.samples.length;
+        this.#events += batch.events?.length ?? 0;
         return;
       } catch (fault) {
         this.#retries++;
@@ -194,7 +199,9 @@ class ReaderLoop {
     if (await this.#maintain(IDLE_STEPS_MS)) return; // There may be news by now.
     this.#waitForMore();
     await this.#wait(undefined, IDLE_MS);
-    if (this.#isWaitingForMore && this.#cursor > store.cursor) await this.#write([]);
+    if (this.#isWaitingForMore && this.#cursor > store.cursor) {
+      await this.#write({ samples: [], cursor: this.#cursor });
+    }
   }
 
   #waitForMore(): void {

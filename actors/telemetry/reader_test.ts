@@ -48,7 +48,7 @@ Deno.test("the reader stores what comes, also after it was idle, and tells the l
   assert.deepEqual(await store.latest("a/b"), { t: [T0, 2] });
   assert.deepEqual(await store.latest("a/c"), { t: [T0, 3] });
   assert.deepEqual(running.reader.figures(), {
-    ...{ cursor: 2, samples: 3, malformed: 0, damaged: 0, retries: 0 },
+    ...{ cursor: 2, samples: 3, events: 0, malformed: 0, damaged: 0, retries: 0 },
   });
 });
 
@@ -67,6 +67,25 @@ Deno.test("a reader that starts again goes on behind what is stored, and replays
   await until("the rest is stored", () => store.cursor === 4);
   const span = { device: "a/b", metrics: ["t"], fromMs: T0, toMs: T0 + 10, limit: 10 };
   assert.deepEqual((await store.range(span)).series["t"], [[T0, 1], [T0 + 1, 2]]);
+});
+
+Deno.test("events are stored from the log as well, with the same cursor", async () => {
+  const log = new FakeLog();
+  await using store = new MemoryTelemetryStore();
+  const raise = (data: number) => {
+    const body = JSON.stringify({ type: "event", event: "hot", data });
+    log.append(1, [{ to: "device/a/b", body }]);
+  };
+  raise(1);
+  await using running = startReader(log, store);
+  await until("the first is stored", () => store.cursor === 1);
+  raise(2);
+  log.append(1, [properties("a/b", { t: 1 })]);
+  await until("the rest is stored", () => store.cursor === 3);
+  const span = { device: "a/b", fromMs: T0, toMs: T0 + 10, limit: 10 };
+  assert.deepEqual((await store.events(span)).items.map(({ data }) => data), [2, 1]);
+  const { events, samples } = running.reader.figures();
+  assert.deepEqual([events, samples], [2, 1]);
 });
 
 Deno.test("ticks without samples move the stored cursor once it is quiet", async () => {

@@ -1,7 +1,8 @@
-/** Removes old days. Points before the horizon are hidden at once; their chunks go in slices. */
+/** Removes what is old. It is hidden at once; chunks, by day, and events go in slices. */
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { InvalidError } from "../../runtime/errors.ts";
 import { dayOf, isTime } from "./bounds.ts";
+import type { EventTable } from "./event_table.ts";
 import { arrays } from "./hot.ts";
 import { PAGE_BYTES } from "./schema.ts";
 import type { SeriesChunks } from "./series_chunks.ts";
@@ -14,6 +15,7 @@ export class Retention {
   horizonMs: number;
   readonly #db: DatabaseSync;
   readonly #chunks: SeriesChunks;
+  readonly #events: EventTable;
   readonly #onStep: OnStep;
   readonly #saveHorizon: StatementSync;
   readonly #sliceEnd: StatementSync;
@@ -24,12 +26,14 @@ export class Retention {
   constructor(
     db: DatabaseSync,
     chunks: SeriesChunks,
+    events: EventTable,
     horizonMs: number | undefined,
     onStep: OnStep,
   ) {
     this.horizonMs = horizonMs ?? -Infinity;
     this.#db = db;
     this.#chunks = chunks;
+    this.#events = events;
     this.#onStep = onStep;
     const upTo = "WHERE (day, series, from_at, seq) <= (?, ?, ?, ?)";
     this.#saveHorizon = db.prepare("UPDATE compaction SET horizon = ?");
@@ -48,7 +52,7 @@ export class Retention {
     this.#saveTotals = db.prepare("UPDATE compaction SET chunks = ?, points = ?, bytes = ?");
   }
 
-  /** One slice of at most `sliceRows` chunks. */
+  /** One slice of at most `sliceRows` chunks or events. */
   expire(
     beforeMs: number,
     sliceRows: number,
@@ -56,7 +60,7 @@ export class Retention {
     if (!isTime(beforeMs)) throw new InvalidError(`Cannot expire before ${beforeMs}: not a time`);
     const horizonMs = Math.max(this.horizonMs, beforeMs);
     const end = this.#sliceEnd.get(dayOf(horizonMs), sliceRows) as unknown as ChunkKey | undefined;
-    if (end === undefined && horizonMs === this.horizonMs) return { isMore: false, bytes: 0 };
+    if (end === undefined && horizonMs === this.horizonMs) return this.#expireEvents(sliceRows);
     const totals = this.#chunks.totals;
     const left = transact(this.#db, "expire", this.#onStep, () => {
       this.#saveHorizon.run(horizonMs);
@@ -74,6 +78,18 @@ export class Retention {
     });
     this.horizonMs = horizonMs;
     if (end !== undefined) this.#chunks.forget(left);
-    return { isMore: end !== undefined, bytes: PAGE_BYTES + totals.bytes - left.bytes };
+    // The events' turn comes with the next slice.
+    return { isMore: true, bytes: PAGE_BYTES + totals.bytes - left.bytes };
+  }
+
+  #expireEvents(sliceRows: number): { readonly isMore: boolean; readonly bytes: number } {
+    const { removed, isMore, accept } = transact(
+      this.#db,
+      "expire-events",
+      this.#onStep,
+      () => this.#events.expire(this.horizonMs, sliceRows),
+    );
+    accept();
+    return { isMore, bytes: removed === 0 ? 0 : PAGE_BYTES * (1 + removed / 8) };
   }
 }

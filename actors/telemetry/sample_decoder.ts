@@ -1,5 +1,5 @@
 /**
- * Finds the samples in packed segments. Gateways write the JSON of a properties message in one way,
+ * Finds the samples and events in packed segments. Gateways write the JSON of a properties message in one way,
  * which is cut out by a scan that checks every byte it passes; whatever looks different is parsed.
  */
 import type { Json } from "../../runtime/actor/behaviour.ts";
@@ -7,13 +7,14 @@ import { addressAt, bodyAt, recordEnd } from "../../runtime/log/record.ts";
 import type { Segment } from "../../runtime/log/partition_log.ts";
 import { isTime } from "./bounds.ts";
 import { jsonText } from "./json_text.ts";
-import type { StoredSample } from "./store.ts";
+import type { StoredEvent, StoredSample } from "./store.ts";
 
 const TEXT_ENCODER = new TextEncoder();
 const TEXT_DECODER = new TextDecoder();
 const KIND = TEXT_ENCODER.encode("device/");
 const PREFIX = TEXT_ENCODER.encode('{"type":"properties","samples":[');
 const PROPERTIES_TYPE = TEXT_ENCODER.encode('{"type":"properties"');
+const EVENT_TYPE = TEXT_ENCODER.encode('{"type":"event"');
 const AT = TEXT_ENCODER.encode('"at":');
 const VALUES = TEXT_ENCODER.encode('"values":');
 const HEADER_BYTES = 12;
@@ -35,15 +36,15 @@ interface CachedAddress {
 
 /** One for a reader: it remembers the addresses that it has seen lately. */
 export class SampleDecoder {
-  /** Messages of type `properties`, or their samples, that have not the shape of one. */
+  /** Messages of type `properties` or `event`, or samples, that have not the shape of one. */
   malformed = 0;
   readonly #addresses: (CachedAddress | undefined)[] = new Array(ADDRESSES).fill(undefined);
 
   /**
-   * Adds the samples of a segment to `into`; their `values` are views of its bytes where they could
-   * be cut out. Throws `CodecError` if the segment is damaged.
+   * Adds the samples of a segment to `into`, and its events to `events`; `values` are views of its
+   * bytes where they could be cut out. Throws `CodecError` if the segment is damaged.
    */
-  decode(segment: Segment, into: StoredSample[]): void {
+  decode(segment: Segment, into: StoredSample[], events: StoredEvent[]): void {
     const { bytes, partition } = segment;
     let at = 0;
     for (let i = 0; i < segment.count; i++) {
@@ -58,6 +59,13 @@ export class SampleDecoder {
           if (!this.#cut(body, device, partition, offset, segment.acceptedAtMs, into)) {
             into.length = from;
             this.#parse(body, device, partition, offset, segment.acceptedAtMs, into);
+          }
+        } else if (startsWith(body, 0, EVENT_TYPE)) {
+          const event = eventOf(body, segment.acceptedAtMs);
+          if (event === undefined) this.malformed++;
+          else {
+            const offset = segment.firstOffset + i;
+            events.push({ ...event, device: this.#deviceAt(bytes, at), partition, offset });
           }
         }
       }
@@ -141,6 +149,21 @@ export class SampleDecoder {
     this.#addresses[slot] = { bytes: bytes.slice(from, to), device };
     return device;
   }
+}
+
+type EventParts = Pick<StoredEvent, "event" | "atMs" | "body">;
+
+function eventOf(body: Uint8Array, acceptedAtMs: number): EventParts | undefined {
+  let message: { readonly event?: unknown; readonly at?: unknown; readonly data?: Json } | null;
+  try {
+    message = JSON.parse(TEXT_DECODER.decode(body));
+  } catch { // Counted by the caller; no gateway lets it through.
+    return undefined;
+  }
+  const { event, at = acceptedAtMs, data } = message ?? {};
+  const text = data === undefined ? undefined : textOf(data);
+  if (typeof event !== "string" || !isTime(at) || text === undefined) return undefined;
+  return { event, atMs: at, body: TEXT_ENCODER.encode(text) };
 }
 
 function samplesOf(body: Uint8Array): readonly unknown[] | undefined {

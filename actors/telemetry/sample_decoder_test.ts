@@ -4,7 +4,7 @@ import { CodecError } from "../../runtime/errors.ts";
 import { packRecord } from "../../runtime/log/record.ts";
 import type { Segment } from "../../runtime/log/partition_log.ts";
 import { SampleDecoder } from "./sample_decoder.ts";
-import type { StoredSample } from "./store.ts";
+import type { StoredEvent, StoredSample } from "./store.ts";
 
 const TEXT_ENCODER = new TextEncoder();
 const TEXT_DECODER = new TextDecoder();
@@ -23,12 +23,17 @@ function segmentOf(records: readonly (readonly [to: string, body: string])[]): S
 function decode(records: readonly (readonly [string, string])[]) {
   const decoder = new SampleDecoder();
   const samples: StoredSample[] = [];
-  decoder.decode(segmentOf(records), samples);
+  const events: StoredEvent[] = [];
+  decoder.decode(segmentOf(records), samples, events);
   const readable = samples.map(({ values, ...rest }) => ({
     ...rest,
     values: JSON.parse(TEXT_DECODER.decode(values)) as unknown,
   }));
-  return { samples: readable, malformed: decoder.malformed };
+  const read = events.map(({ body, ...rest }) => ({
+    ...rest,
+    data: JSON.parse(TEXT_DECODER.decode(body)) as unknown,
+  }));
+  return { samples: readable, events: read, malformed: decoder.malformed };
 }
 
 Deno.test("samples are found among other messages, with identity and time", () => {
@@ -107,11 +112,32 @@ Deno.test("what has not the shape of a properties message is counted and passed 
   assert.equal(malformed, 3 + 4 + 2);
 });
 
+Deno.test("events are found with their name, time and data, and others are counted", () => {
+  const deep = `${"[".repeat(3000)}${"]".repeat(3000)}`;
+  const { events, samples, malformed } = decode([
+    ["device/pump/p-1", '{"type":"event","event":"hot","data":{"c":131}}'],
+    ["device/pump/p-1", '{"type":"properties","samples":[{"values":{"t":1}}]}'],
+    ["rule/r-1", '{"type":"event","event":"hot","data":1}'],
+    ["device/pump/p-2", '{"type":"event","event":"cold","at":5,"data":null,"userProperties":[]}'],
+    ["device/pump/p-2", '{"type":"event","event":"cold"}'],
+    ["device/pump/p-2", '{"type":"event","event":7,"data":1}'],
+    ["device/pump/p-2", '{"type":"event","event":"cold","at":"x","data":1}'],
+    ["device/pump/p-2", `{"type":"event","event":"cold","data":${deep}}`],
+    ["device/pump/p-2", '{"type":"event","event":'],
+  ]);
+  const at = { partition: 4 };
+  assert.deepEqual(events, [
+    { ...at, device: "pump/p-1", offset: 100, event: "hot", atMs: ACCEPTED_AT, data: { c: 131 } },
+    { ...at, device: "pump/p-2", offset: 103, event: "cold", atMs: 5, data: null },
+  ]);
+  assert.deepEqual([samples.length, malformed], [1, 5]);
+});
+
 Deno.test("a damaged segment is a codec error after the samples before the damage", () => {
   const body = '{"type":"properties","samples":[{"values":{"t":1}}]}';
   const segment = segmentOf([["device/a/b", body], ["device/a/b", body]]);
   const samples: StoredSample[] = [];
   const cut = { ...segment, bytes: segment.bytes.subarray(0, segment.bytes.length - 1) };
-  assert.throws(() => new SampleDecoder().decode(cut, samples), CodecError);
+  assert.throws(() => new SampleDecoder().decode(cut, samples, []), CodecError);
   assert.equal(samples.length, 1);
 });

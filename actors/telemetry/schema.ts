@@ -7,8 +7,9 @@
  */
 import { DatabaseSync } from "node:sqlite";
 import { UnavailableError } from "../../runtime/errors.ts";
+import { EVENT_TABLES } from "./event_table.ts";
 
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 export const PAGE_BYTES = 16_384;
 
 const TABLES = `
@@ -60,7 +61,10 @@ const TABLES = `
   INSERT INTO compaction VALUES (1, 0, NULL, 0, 0, 0, 0, 0, 0, 0);
 `;
 
-/** Opens or makes the file. Throws `UnavailableError` if a newer version wrote it. */
+/** What each version adds; a released one never changes. */
+const STEPS: readonly string[] = [TABLES, EVENT_TABLES];
+
+/** Opens or makes the file, and brings it up to date. Throws `UnavailableError` if a newer version wrote it. */
 export function openTelemetryFile(path: string): DatabaseSync {
   const db = new DatabaseSync(path);
   try {
@@ -84,8 +88,8 @@ export function openTelemetryFile(path: string): DatabaseSync {
         `Its version ${version} is newer than this program`,
       );
     }
-    if (version === 0) {
-      db.exec(`BEGIN IMMEDIATE; ${TABLES} PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT;`);
+    for (let next = version + 1; next <= SCHEMA_VERSION; next++) {
+      db.exec(`BEGIN IMMEDIATE; ${STEPS[next - 1]} PRAGMA user_version = ${next}; COMMIT;`);
     }
     return db;
   } catch (fault) {

@@ -11,6 +11,7 @@ import { InvalidError } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import { isTime } from "./bounds.ts";
 import { Compaction } from "./compaction.ts";
+import { EventTable } from "./event_table.ts";
 import { HotTable } from "./hot.ts";
 import { Marks } from "./marks.ts";
 import { NameTable } from "./name_table.ts";
@@ -22,6 +23,8 @@ import { SeriesTable } from "./series_table.ts";
 import type {
   Bucket,
   BucketQuery,
+  EventPage,
+  EventQuery,
   Point,
   RangePage,
   RangeQuery,
@@ -49,6 +52,8 @@ export interface SqliteTelemetryOptions {
 /** Bytes of a row besides its body, and of the other pages that a write touches. */
 const ROW_BYTES = 16;
 const WRITE_BYTES = 2 * PAGE_BYTES;
+/** Of an event besides its body: it goes to a leaf of each index, of which it dirties its share. */
+const EVENT_BYTES = PAGE_BYTES / 4;
 
 export class SqliteTelemetryStore implements TelemetryStore {
   readonly #db: DatabaseSync;
@@ -58,12 +63,16 @@ export class SqliteTelemetryStore implements TelemetryStore {
   readonly #hot: HotTable;
   readonly #chunks: SeriesChunks;
   readonly #devices: NameTable;
+  readonly #eventNames: NameTable;
+  readonly #events: EventTable;
   readonly #compaction: Compaction;
   readonly #retention: Retention;
   readonly #history: History;
   readonly #saveProgress: StatementSync;
+  readonly #saveEventMarks: StatementSync;
   readonly #checkpoint: StatementSync;
   #marks: Marks;
+  #eventMarks: Marks;
   #cursor: number;
   /** About how much stands in the WAL. */
   #walBytes = 0;
@@ -75,14 +84,18 @@ export class SqliteTelemetryStore implements TelemetryStore {
     this.#clock = clock;
     this.#onStep = onStep;
     this.#hotRowsMax = options.hotRowsMax ?? LIMITS.hotRowsMax;
-    const progress = db.prepare("SELECT cursor, marks FROM progress").get()!;
+    const progress = db.prepare("SELECT cursor, marks, event_marks FROM progress").get()!;
     const state = db.prepare("SELECT * FROM compaction").get() as Record<string, number>;
     this.#cursor = progress["cursor"] as number;
     this.#marks = Marks.from(progress["marks"] as Uint8Array);
+    this.#eventMarks = Marks.from(progress["event_marks"] as Uint8Array);
+    this.#saveEventMarks = db.prepare("UPDATE progress SET event_marks = ?");
     this.#saveProgress = db.prepare("UPDATE progress SET cursor = ?, marks = ?");
     this.#checkpoint = db.prepare("PRAGMA wal_checkpoint(PASSIVE)");
     this.#hot = new HotTable(db, clock, state["floor"]!);
     this.#devices = new NameTable(db, "device");
+    this.#eventNames = new NameTable(db, "event_name");
+    this.#events = new EventTable(db, this.#devices, this.#eventNames);
     const metrics = new NameTable(db, "metric");
     const series = new SeriesTable(db, state["series_count"]!);
     this.#chunks = new SeriesChunks(db, {
@@ -91,7 +104,13 @@ export class SqliteTelemetryStore implements TelemetryStore {
       points: state["points"]!,
       bytes: state["bytes"]!,
     }, options.chunkPointsMax ?? LIMITS.chunkPointsMax);
-    this.#retention = new Retention(db, this.#chunks, state["horizon"] ?? undefined, onStep);
+    this.#retention = new Retention(
+      db,
+      this.#chunks,
+      this.#events,
+      state["horizon"] ?? undefined,
+      onStep,
+    );
     const horizonMs = () => this.#retention.horizonMs;
     const shared = { clock, hot: this.#hot, chunks: this.#chunks, series, metrics, horizonMs };
     this.#history = new History({ ...shared, devices: this.#devices });
@@ -110,11 +129,15 @@ export class SqliteTelemetryStore implements TelemetryStore {
   }
 
   async write(batch: SampleBatch): Promise<void> {
-    for (const { atMs } of batch.samples) {
+    const { samples, events = [] } = batch;
+    for (const { atMs } of samples) {
       if (!isTime(atMs)) throw new InvalidError(`Cannot store a sample at ${atMs}: not a time`);
     }
+    for (const { atMs } of events) {
+      if (!isTime(atMs)) throw new InvalidError(`Cannot store an event at ${atMs}: not a time`);
+    }
     // At the bound the writer waits, and with it its reader only.
-    while (this.#hot.rows > 0 && this.#hot.rows + batch.samples.length > this.#hotRowsMax) {
+    while (this.#hot.rows > 0 && this.#hot.rows + samples.length > this.#hotRowsMax) {
       await this.compact(true);
       await new Promise<void>((resolve) => this.#clock.soon(resolve));
     }
@@ -132,6 +155,10 @@ export class SqliteTelemetryStore implements TelemetryStore {
 
   thin(query: ThinQuery): Promise<Record<string, Point[]>> {
     return this.#history.thin(query);
+  }
+
+  events(query: EventQuery): Promise<EventPage> {
+    return new Promise((resolve) => resolve(this.#events.page(query, this.#retention.horizonMs)));
   }
 
   latest(device: string): Promise<Record<string, Point>> {
@@ -183,24 +210,34 @@ export class SqliteTelemetryStore implements TelemetryStore {
   #writeNow(batch: SampleBatch): void {
     const fields: (number | Uint8Array)[] = [];
     const marks = this.#marks.copy();
+    const eventMarks = this.#eventMarks.copy();
+    const { samples, events = [], cursor } = batch;
     let bytes = WRITE_BYTES;
     try {
       transact(this.#db, "write", this.#onStep, () => {
-        for (const sample of batch.samples) {
+        for (const sample of samples) {
           if (!marks.advance(sample.partition, sample.offset, sample.position)) continue;
           fields.push(this.#devices.intern(sample.device), sample.atMs, sample.values);
           bytes += ROW_BYTES + sample.values.length;
         }
         this.#hot.insert(fields);
-        this.#saveProgress.run(batch.cursor, marks.bytes());
+        for (const event of events) {
+          if (!eventMarks.advance(event.partition, event.offset, 0)) continue;
+          this.#events.insert(event);
+          bytes += EVENT_BYTES + event.body.length;
+        }
+        if (events.length > 0) this.#saveEventMarks.run(eventMarks.bytes());
+        this.#saveProgress.run(cursor, marks.bytes());
       });
     } catch (fault) {
       this.#devices.forget();
+      this.#eventNames.forget();
       throw fault;
     }
     this.#hot.accept(fields);
     this.#marks = marks;
-    this.#cursor = batch.cursor;
+    this.#eventMarks = eventMarks;
+    this.#cursor = cursor;
     this.#walBytes += bytes;
   }
 

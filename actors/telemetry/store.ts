@@ -1,9 +1,9 @@
 /**
- * History: points by device and metric over time. One interface; memory and SQLite behind it,
- * Elasticsearch later. Written by the reader "telemetry" only.
+ * History: points by device and metric over time, and events. One interface; memory and SQLite
+ * behind it, Elasticsearch later. Written by the reader "telemetry" only.
  *
  * A point's identity is (device, message, position in the message); two points of one device and
- * metric at the same millisecond are both kept, in order of acceptance.
+ * metric at the same millisecond are both kept, in order of acceptance. So are two events.
  */
 import type { Json } from "../../runtime/actor/behaviour.ts";
 
@@ -21,9 +21,25 @@ export interface StoredSample {
   readonly values: Uint8Array;
 }
 
+/** An event that a device raised; its message has nothing else. */
+export interface StoredEvent {
+  /** `{product}/{device}`. */
+  readonly device: string;
+  /** Name of the event. */
+  readonly event: string;
+  /** Epoch milliseconds. */
+  readonly atMs: number;
+  /** Of the message, as in `StoredSample`. */
+  readonly partition: number;
+  readonly offset: number;
+  /** UTF-8 JSON. */
+  readonly body: Uint8Array;
+}
+
 export interface SampleBatch {
   readonly samples: readonly StoredSample[];
-  /** Reader cursor after these samples; stored in the same transaction. */
+  readonly events?: readonly StoredEvent[];
+  /** Reader cursor after these; stored in the same transaction. */
   readonly cursor: number;
 }
 
@@ -73,6 +89,33 @@ export interface ThinQuery {
   readonly points: number;
 }
 
+export interface EventQuery {
+  readonly device: string;
+  /** Only of this name. */
+  readonly event?: string;
+  /** Inclusive, epoch milliseconds. */
+  readonly fromMs: number;
+  /** Exclusive. */
+  readonly toMs: number;
+  /** 1 to 500. */
+  readonly limit: number;
+  /** Opaque, from the page before. */
+  readonly cursor?: string;
+}
+
+export interface DeviceEvent {
+  readonly event: string;
+  /** Epoch milliseconds. */
+  readonly at: number;
+  readonly data: Json;
+}
+
+export interface EventPage {
+  /** Newest first; of equal times the last accepted first. */
+  readonly items: readonly DeviceEvent[];
+  readonly nextCursor: string | null;
+}
+
 export interface StoreFigures {
   readonly cursor: number;
   readonly hotRows: number;
@@ -89,18 +132,19 @@ export interface TelemetryStore extends AsyncDisposable {
   readonly cursor: number;
   /**
    * Stores a batch and its cursor in one durable step. A batch whose cursor is not above the stored
-   * one was stored before and is skipped; so is a sample whose identity is stored (a repeat).
-   * Within a partition new samples rise by (offset, position): one at or below the highest stored
-   * is such a repeat.
+   * one was stored before and is skipped; so is a sample or event whose identity is stored (a repeat).
+   * Within a partition new samples rise by (offset, position), new events by offset: one at or below
+   * the highest stored of its kind is such a repeat.
    */
   write(batch: SampleBatch): Promise<void>;
   range(query: RangeQuery): Promise<RangePage>;
   buckets(query: BucketQuery): Promise<Readonly<Record<string, readonly Bucket[]>>>;
   thin(query: ThinQuery): Promise<Readonly<Record<string, readonly Point[]>>>;
+  events(query: EventQuery): Promise<EventPage>;
   /** Newest point of each metric by time, all metrics of a device. */
   latest(device: string): Promise<Readonly<Record<string, Point>>>;
   /**
-   * Points older than `beforeMs` are gone for queries at once and for good, late ones included; their
+   * Points and events older than `beforeMs` are gone for queries at once and for good, late ones included; their
    * bytes are removed a whole UTC day at a time, in slices; true if there is more to do.
    */
   expire(beforeMs: number, sliceRows: number): Promise<boolean>;

@@ -15,7 +15,10 @@ import type { StoreFigures, TelemetryStore } from "./store.ts";
 import type { OnStep } from "./transaction.ts";
 
 /** What may be asked of history from another thread. */
-export type TelemetryQueries = Pick<TelemetryStore, "range" | "buckets" | "thin" | "latest">;
+export type TelemetryQueries = Pick<
+  TelemetryStore,
+  "range" | "buckets" | "thin" | "events" | "latest"
+>;
 
 export interface TelemetryStart {
   /** Of `telemetry.db`. */
@@ -169,6 +172,8 @@ async function valueOf(
       return await store.buckets(input as Parameters<TelemetryQueries["buckets"]>[0]);
     case "thin":
       return await store.thin(input as Parameters<TelemetryQueries["thin"]>[0]);
+    case "events":
+      return await store.events(input as Parameters<TelemetryQueries["events"]>[0]);
     case "latest":
       return await store.latest(input as string);
     case "figures":
@@ -204,6 +209,7 @@ export async function createTelemetryClient(
     range: (query) => line.ask("range", query),
     buckets: (query) => line.ask("buckets", query),
     thin: (query) => line.ask("thin", query),
+    events: (query) => line.ask("events", query),
     latest: (device) => line.ask("latest", device),
     figures: () => line.ask("figures"),
     compactAll: () => line.ask("compactAll"),

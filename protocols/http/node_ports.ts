@@ -52,6 +52,7 @@ export function httpPortsOf(node: NodeView): HttpPorts {
       range: async (query) => await history().range(query),
       buckets: async (query) => await history().buckets(query),
       thin: async (query) => await history().thin(query),
+      events: async (query) => await history().events(query),
     },
     peekState: async (address) => {
       const stored = await log.peek(address);

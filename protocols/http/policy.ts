@@ -83,6 +83,7 @@ export const POLICIES: Readonly<Record<string, Policy>> = {
   "GET /api/v1/devices/{product}/{device}/shadow": caller("viewer", "devices:read"),
   "PATCH /api/v1/devices/{product}/{device}/shadow": caller("operator", "devices:write"),
   "GET /api/v1/devices/{product}/{device}/telemetry": caller("viewer", "devices:read"),
+  "GET /api/v1/devices/{product}/{device}/events": caller("viewer", "devices:read"),
 
   "GET /api/v1/live": caller("viewer", "any"),
 

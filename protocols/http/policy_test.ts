@@ -27,6 +27,7 @@ const VIEWER = [
   "GET /api/v1/devices/{product}/{device}/properties",
   "GET /api/v1/devices/{product}/{device}/shadow",
   "GET /api/v1/devices/{product}/{device}/telemetry",
+  "GET /api/v1/devices/{product}/{device}/events",
   "GET /api/v1/live",
   "GET /api/v1/cluster/ledger",
   "GET /api/v1/cluster/tree",

@@ -81,7 +81,7 @@ export interface HttpPorts {
   readonly keys: Pick<ApiKeys, "create" | "list" | "count" | "delete" | "find">;
   /** First answers of requests with an `Idempotency-Key`. */
   readonly answers: Pick<KeptAnswers, "find" | "fullForMs" | "keep">;
-  readonly telemetry: Pick<TelemetryStore, "range" | "buckets" | "thin">;
+  readonly telemetry: Pick<TelemetryStore, "range" | "buckets" | "thin" | "events">;
   /** Committed state of a device's actor; undefined if it never had a message. */
   peekState(address: string): Promise<DeviceState | undefined>;
   /** Rows of view `presence` by `{product}/{device}`; devices without a row are absent. */

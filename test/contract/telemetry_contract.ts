@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { InvalidError } from "../../runtime/errors.ts";
 import type { Json } from "../../runtime/actor/behaviour.ts";
+import { testTelemetryEvents } from "./telemetry_events_contract.ts";
 import type { StoredSample, TelemetryStore } from "../../actors/telemetry/store.ts";
 
 const TEXT_ENCODER = new TextEncoder();
@@ -41,9 +42,10 @@ export function testTelemetryStore(name: string, open: OpenStore): void {
   testRanges(test);
   testSummaries(test);
   testBounds(test);
+  testTelemetryEvents(test);
 }
 
-type Test = (title: string, run: (store: TelemetryStore) => Promise<void>) => void;
+export type Test = (title: string, run: (store: TelemetryStore) => Promise<void>) => void;
 
 function testWrites(test: Test): void {
   test("a batch is readable when its write resolves, and moves the cursor", async (store) => {

@@ -78,6 +78,11 @@ Deno.test("what a device does is on the feed as it is done", async () => {
       at: sample.at,
       data: { celsius: 131 },
     });
+    await waitFor(async () => {
+      const path = "/api/v1/devices/pump/p-1/events?event=hot";
+      const { items } = await api.request<{ items: { at: number }[] }>("GET", path);
+      return items.length === 1 && items[0]!.at === sample.at;
+    }, { what: "the event in history", withinMs: EVENT_MS });
     await api.desire("pump", "p-1", { on: true });
     const shadow = (await next(feed, "shadow")).data.value;
     assert.deepEqual(shadow, { type: "shadow", version: 1, delta: { on: true } });

@@ -54,13 +54,14 @@ function telemetryLoop(points: MemoryTelemetryStore, plants: Plants): StartLoop 
       get cursor() {
         return around.cursor();
       },
-      write: ({ samples, cursor }) =>
+      write: ({ samples, events = [], cursor }) =>
         around.write(cursor, () =>
           // A cursor of its own: rows are kept whether or not the reader's cursor is.
-          points.write({ samples: samples.map(plants.sample), cursor: ++writes })),
+          points.write({ samples: samples.map(plants.sample), events, cursor: ++writes })),
       range: (query) => points.range(query),
       buckets: (query) => points.buckets(query),
       thin: (query) => points.thin(query),
+      events: (query) => points.events(query),
       latest: (device) => points.latest(device),
       expire: (beforeMs) => points.expire(beforeMs),
       compact: () => points.compact(),

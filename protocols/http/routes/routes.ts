@@ -6,6 +6,7 @@ import type { Route } from "../route.ts";
 import { clusterRoutes } from "./cluster_routes.ts";
 import { deadLetterRoutes } from "./dead_letter_routes.ts";
 import { deviceRoutes } from "./device_routes.ts";
+import { eventRoutes } from "./event_routes.ts";
 import { healthRoutes } from "./health_routes.ts";
 import { ingestRoutes } from "./ingest_routes.ts";
 import { keyRoutes } from "./key_routes.ts";
@@ -29,6 +30,7 @@ export function createRoutes(ports: HttpPorts, ingest: Ingest, feeds: LiveFeeds)
     ...deviceRoutes(ports),
     ...shadowRoutes(ports),
     ...telemetryRoutes(ports),
+    ...eventRoutes(ports),
     ...liveRoutes(ports, feeds),
     ...clusterRoutes(ports),
     ...deadLetterRoutes(ports),
