@@ -8,9 +8,10 @@ import {
 } from "../runtime/actor/address.ts";
 import { type Behaviours, createBehaviours } from "../runtime/actor/behaviour.ts";
 import { NotFoundError } from "../runtime/errors.ts";
+import { commandBehaviour } from "./command/command_behaviour.ts";
 import { deviceBehaviour } from "./device/device_behaviour.ts";
 
-export const BEHAVIOURS: Behaviours = createBehaviours([deviceBehaviour]);
+export const BEHAVIOURS: Behaviours = createBehaviours([deviceBehaviour, commandBehaviour]);
 
 /**
  * Where an actor lives.

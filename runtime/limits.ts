@@ -185,6 +185,28 @@ export const LIMITS = {
    * Too small: a view row for each message. Too big: lists show an old time.
    */
   presenceEveryMs: 60_000,
+  /**
+   * Open service calls of one device, bytes of all their inputs as JSON, and of one of them: all of it
+   * is one actor's state. At the bound one more is refused.
+   */
+  callsPerDeviceMax: 64,
+  callsBytesMax: 24_576,
+  callInputBytesMax: 16_384,
+  /** Bytes of an answer's output or error: a call is one row with both. */
+  callOutputBytesMax: 32_768,
+  /**
+   * First pause before an unanswered call is sent again to the same connection, and the longest: it
+   * doubles each time. Too small: slow devices are asked twice. New connections are sent it at once.
+   */
+  callResendMs: 10_000,
+  callResendMsMax: 300_000,
+  /** Longest that a caller may wait for an answer, and how far ahead a queued call may expire. */
+  callTimeoutMsMax: 60_000,
+  callExpiryMsMax: 30 * 86_400_000,
+  /** Callers that wait for an answer at a time; one more gets 503. */
+  callsWaitingMax: 10_000,
+  /** Calls of one device that the view keeps, open or not; the oldest give way. */
+  callsKeptMax: 200,
   /** Devices and products whose login and model are kept in memory by the directory. */
   loginCacheMax: 20_000,
   modelCacheMax: 1_000,
@@ -355,6 +377,18 @@ export const LIMITS = {
 assert(
   LIMITS.commitBytesMax >= 2 * LIMITS.stateBytesMax + LIMITS.payloadBytesMax,
   "commitBytesMax must hold one full state, its page and one record",
+);
+assert(
+  LIMITS.callsBytesMax + LIMITS.callsPerDeviceMax * 600 + 1_024 <= LIMITS.stateBytesMax,
+  "stateBytesMax must hold the open calls of a device",
+);
+assert(
+  LIMITS.callInputBytesMax + LIMITS.callOutputBytesMax + 2_048 <= LIMITS.payloadBytesMax,
+  "payloadBytesMax must hold the row of a call",
+);
+assert(
+  LIMITS.callsKeptMax > LIMITS.callsPerDeviceMax,
+  "callsKeptMax must not drop open calls",
 );
 assert(
   LIMITS.batchMessagesMax >= LIMITS.budgetPerRootRecord,

@@ -6,11 +6,12 @@
  */
 import { join } from "node:path";
 import { partitionOfActor } from "../actors/behaviours.ts";
+import { Calls } from "../actors/command/calls.ts";
 import { deviceChildren } from "../actors/device/device_children.ts";
 import { REMOVED } from "../actors/device/device_removals.ts";
 import type { DeviceDownlink } from "../actors/device/messages.ts";
 import { startViewsChild } from "../actors/device/views_child.ts";
-import type { Views } from "../actors/device/views.ts";
+import type { ReadViews } from "../actors/device/views_worker.ts";
 import { liveChild } from "../actors/live/live_child.ts";
 import { LiveHub } from "../actors/live/live_hub.ts";
 import { openRegistry, type Registry } from "../actors/open_registry.ts";
@@ -75,7 +76,7 @@ interface Parts {
   mqtt?: MqttGateway;
   http?: HttpGateway;
   telemetry?: TelemetryClient;
-  views?: Views;
+  views?: ReadViews;
   supervisor?: Supervisor;
 }
 
@@ -117,6 +118,17 @@ class Node {
   readonly stopped = new StoppedPartitions();
   readonly site: ConsoleSite;
   readonly log: LogClient;
+  readonly calls = new Calls({
+    ask: (address, message, options) => this.ingress.ask(address, message, options),
+    rows: async (query) => {
+      const { tick } = await this.log.head();
+      const views = this.#views();
+      await views.reach(tick);
+      return await views.calls(query);
+    },
+    clock,
+    random,
+  });
   ingress!: GroupIngress;
   live!: LiveHub;
   /** Fencing token of the first log of this process: its incarnation. */
@@ -365,9 +377,9 @@ class Node {
   }
 
   #nodeView(registry: Registry): NodeView {
-    const { logger, log, live, site, ingress, refused, suspended, stopped, parts } = this;
+    const { logger, log, live, calls, site, ingress, refused, suspended, stopped, parts } = this;
     return {
-      ...{ clock, logger, log, live, site, ingress, refused, suspended, stopped, registry },
+      ...{ clock, logger, log, live, calls, site, ingress, refused, suspended, stopped, registry },
       telemetry: () => parts.telemetry,
       views: () => parts.views,
       supervisor: () => parts.supervisor!,
@@ -375,11 +387,6 @@ class Node {
       httpFigures: () => parts.http?.figures(),
       countRefused: (reason) => this.#countRefused(reason),
     };
-  }
-
-  #views(): Views {
-    if (this.parts.views === undefined) throw new UnavailableError("views", "Not started");
-    return this.parts.views;
   }
 
   #countRefused(reason: string): void {
@@ -394,6 +401,12 @@ class Node {
     this.parts.mqtt?.tellUntold();
   }
 
+  /** @throws {UnavailableError} */
+  #views(): ReadViews {
+    if (this.parts.views === undefined) throw new UnavailableError("views", "Not started");
+    return this.parts.views;
+  }
+
   /** Effects of a durable commit. */
   #letOut(effects: readonly TransientEffect[]): void {
     for (const effect of effects) {
@@ -401,7 +414,9 @@ class Node {
       else if (effect.type === "downlink") {
         const [product, device] = idOf(effect.from).split("/") as [string, string];
         this.parts.mqtt?.deliver(product, device, effect.message as DeviceDownlink);
-      } else this.live.publish(effect.topic, effect.value, clock.nowMs());
+      } else if (!this.calls.settle(effect.topic, effect.value)) {
+        this.live.publish(effect.topic, effect.value, clock.nowMs());
+      }
     }
   }
 

@@ -6,6 +6,7 @@ import { hashKey } from "../../runtime/actor/address.ts";
 import type { Behaviour, Context, Json } from "../../runtime/actor/behaviour.ts";
 import { AssertionError } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
+import type { CommandMessage } from "../command/messages.ts";
 import {
   deltaOf,
   INITIAL_STATE,
@@ -49,7 +50,11 @@ export const deviceBehaviour: Behaviour<DeviceState, DeviceMessage> = {
       case "absent":
         return leave(state, message.epoch, context);
       case "deliver":
-        if (state.link?.session === message.session) sendDelta(state, context);
+        return deliver(state, message, context);
+      case "reply":
+        return passReply(state, message, context);
+      case "callsWait":
+        if (state.link?.takesCalls) tellLink(state.link, false, context);
         return state;
       case "shadowGet":
         return showShadow(state, message.session, context);
@@ -57,6 +62,7 @@ export const deviceBehaviour: Behaviour<DeviceState, DeviceMessage> = {
         return desire(state, message, context);
       case "removed":
         context.project("presence", keyOf(context), undefined);
+        tellCommands({ type: "removed" }, context);
         return INITIAL_STATE;
     }
     // Only a record of a newer version gets here: parked, where an operator sees it.
@@ -118,6 +124,36 @@ function leave(state: DeviceState, epoch: number, context: Context): DeviceState
   const { lastSeenAtMs = context.nowMs } = state;
   project({ online: false, session: null, atMs: lastSeenAtMs }, context);
   return { ...rest, epoch, lastSeenAtMs };
+}
+
+function deliver(state: DeviceState, message: Of<"deliver">, context: Context): DeviceState {
+  const { session, values, calls } = message;
+  const { link } = state;
+  if (link?.session !== session) return state;
+  if (values !== false) sendDelta(state, context);
+  if (!calls) return state;
+  tellLink(link, true, context);
+  return link.takesCalls ? state : { ...state, link: { ...link, takesCalls: true } };
+}
+
+function passReply(state: DeviceState, message: Of<"reply">, context: Context): DeviceState {
+  const { callId, answer } = message;
+  tellCommands({ type: "answered", callId, answer }, context);
+  showHeard(state, context);
+  return { ...state, lastSeenAtMs: context.nowMs };
+}
+
+function tellLink(
+  { session }: NonNullable<DeviceState["link"]>,
+  isNew: boolean,
+  context: Context,
+): void {
+  tellCommands({ type: "linked", session, isNew }, context);
+}
+
+/** In the same partition: handled in the same commit. */
+function tellCommands(message: CommandMessage, context: Context): void {
+  context.send(`command/${keyOf(context)}`, message);
 }
 
 function showShadow(state: DeviceState, session: string, context: Context): DeviceState {

@@ -36,7 +36,7 @@ class TestDevice {
       nowMs,
       recordId: "1-0-0",
       traceId: "1-0-0",
-      send: () => assert.fail("a device sends to no actor"),
+      send: (to, message) => note("send", to, message),
       record: (type, body) => note("record", type, body),
       project: (view, key, row) => note("project", view, key, row === undefined ? "gone" : row),
       remind: () => assert.fail("a device sets no reminder"),
@@ -278,6 +278,30 @@ Deno.test("the shadow goes to the connection that asked, if it is the present on
   ]);
 });
 
+Deno.test("the actor of its calls learns of connections that take calls, and of answers", () => {
+  const device = new TestDevice();
+  assert.deepEqual(device.send({ type: "callsWait" }), [], "it is not there");
+  device.send(connected("x.1", 1));
+  assert.deepEqual(device.send({ type: "callsWait" }), [], "it is not listening");
+  device.send({ type: "desire", values: { on: true } });
+  const deliver = (session: string) =>
+    device.send({ type: "deliver", session, values: false, calls: true });
+  assert.deepEqual(deliver("x.0"), [], "of another session");
+  const linked = (session: string, isNew: boolean) =>
+    `send command/pump/p {"type":"linked","session":"${session}","isNew":${isNew}}`;
+  assert.deepEqual(deliver("x.1"), [linked("x.1", true)]);
+  assert.deepEqual(deliver("x.1"), [linked("x.1", true)], "it subscribed again");
+  assert.deepEqual(device.send({ type: "callsWait" }), [linked("x.1", false)]);
+  const answer = { ok: true, output: { done: 1 } } as const;
+  assert.deepEqual(device.send({ type: "reply", callId: "c1", answer }, 70_000), [
+    'send command/pump/p {"type":"answered","callId":"c1","answer":{"ok":true,"output":{"done":1}}}',
+    'project presence pump/p {"online":true,"session":"x.1","atMs":70000}',
+  ]);
+  assert.equal(device.state.lastSeenAtMs, 70_000);
+  device.send(connected("x.2", 2));
+  assert.deepEqual(device.send({ type: "callsWait" }), [], "the new one is not listening yet");
+});
+
 Deno.test("an event is recorded with its time, a removed device forgets everything", () => {
   const device = new TestDevice();
   assert.deepEqual(device.send({ type: "event", event: "door", data: { open: true } }, 9), [
@@ -289,7 +313,10 @@ Deno.test("an event is recorded with its time, a removed device forgets everythi
   ]);
   device.send(connected("x.1", 1));
   device.send(report({ a: 1 }));
-  assert.deepEqual(device.send({ type: "removed" }), ["project presence pump/p gone"]);
+  assert.deepEqual(device.send({ type: "removed" }), [
+    "project presence pump/p gone",
+    'send command/pump/p {"type":"removed"}',
+  ]);
   assert.deepEqual(device.state, deviceBehaviour.initial("pump/p"));
   const unknown = { type: "from_the_future" } as unknown as DeviceMessage;
   assert.throws(() => device.send(unknown), { code: "assertion" });

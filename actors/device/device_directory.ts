@@ -2,6 +2,7 @@
  * What gateways ask of devices and products, answered synchronously: from memory, else by one point
  * lookup in the registry. Changes of the registry drop what is kept.
  */
+import type { Json } from "../../runtime/actor/behaviour.ts";
 import type { Issue } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import type { Logger } from "../../runtime/logger.ts";
@@ -36,6 +37,8 @@ export interface RegistryDirectory extends DeviceDirectory, Disposable {
   projectOf(product: string): string | undefined;
   /** Checks desired values: as `validate`, `null` removes, and the model must let it be written. */
   validateDesired(product: string, values: Values): ValidatedValues;
+  /** Whether a service may be called: the product's model has it, or the product is open. */
+  hasService(product: string, service: string): boolean;
 }
 
 export function createDeviceDirectory(
@@ -101,6 +104,27 @@ class SqlDirectory implements RegistryDirectory {
 
   accepts(product: string, values: Values): boolean {
     return this.#product(product)?.model.accepts(values) ?? false;
+  }
+
+  eventIssues(product: string, event: string, data: Json, path: string): readonly Issue[] {
+    const known = this.#product(product);
+    if (known === undefined) return unknownProduct(product).refused;
+    return known.model.eventIssues(event, data, path);
+  }
+
+  callIssues(
+    product: string,
+    service: string,
+    part: "input" | "output",
+    value: Json,
+  ): readonly Issue[] {
+    const known = this.#product(product);
+    if (known === undefined) return unknownProduct(product).refused;
+    return known.model.callIssues(service, part, value);
+  }
+
+  hasService(product: string, service: string): boolean {
+    return this.#product(product)?.model.hasService(service) ?? false;
   }
 
   lateDaysMax(product: string): number {

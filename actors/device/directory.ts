@@ -1,4 +1,5 @@
 /** What gateways need to know of devices, answered from memory or the registry, synchronously. */
+import type { Json } from "../../runtime/actor/behaviour.ts";
 import type { Issue } from "../../runtime/errors.ts";
 import type { Values } from "./messages.ts";
 
@@ -28,6 +29,15 @@ export interface DeviceDirectory {
   validate(product: string, values: Values): ValidatedValues;
   /** Fast check on a parsed object: true if `validate` would keep everything. No allocation. */
   accepts(product: string, values: Values): boolean;
+  /** What is wrong with an event: it is refused whole. Paths begin below `path`. */
+  eventIssues(product: string, event: string, data: Json, path: string): readonly Issue[];
+  /** What is wrong with a call's input or output; paths begin with that word. */
+  callIssues(
+    product: string,
+    service: string,
+    part: "input" | "output",
+    value: Json,
+  ): readonly Issue[];
   /** How old a point may be, days. */
   lateDaysMax(product: string): number;
   /** Called when a device may no longer be connected (disabled, deleted, secret rotated). */

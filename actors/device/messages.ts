@@ -1,5 +1,6 @@
 /** Messages of the device actor `device/{product}/{device}`: what gateways, the API and it exchange. */
 import type { Json, Message } from "../../runtime/actor/behaviour.ts";
+import type { CallAnswer } from "../command/messages.ts";
 
 /** Values by property name; flat, each value as the thing model allows. */
 export type Values = { readonly [property: string]: Json };
@@ -28,8 +29,19 @@ export type DeviceMessage =
   | { readonly type: "disconnected"; readonly session: string; readonly reason: string }
   /** No connection up to this epoch lives: told where a close may have been missed. */
   | { readonly type: "absent"; readonly epoch: number }
-  /** The connection can now receive desired properties: send what differs from reported. */
-  | { readonly type: "deliver"; readonly session: string }
+  /** The connection can now receive: desired properties that differ from reported, and calls. */
+  | {
+    readonly type: "deliver";
+    readonly session: string;
+    /** False: it does not want desired properties. */
+    readonly values?: false;
+    /** It takes service calls. What it was sent before may not have arrived. */
+    readonly calls?: true;
+  }
+  /** The device's answer to a service call; passed on to the actor of its calls. */
+  | { readonly type: "reply"; readonly callId: string; readonly answer: CallAnswer }
+  /** The actor of its calls asks for the connection; answered by `linked` if it takes calls. */
+  | { readonly type: "callsWait" }
   /** The device asked for its shadow on this connection. */
   | { readonly type: "shadowGet"; readonly session: string }
   /** Asked by the API; answered by `ShadowReply`. `null` removes a desired property. */
@@ -42,7 +54,21 @@ export type DeviceDownlink =
   /** → `properties/set` `{"version", "values"}`, QoS 1. */
   | { readonly type: "propertySet"; readonly version: number; readonly values: Values }
   /** → `shadow`, QoS 1. Only to the connection that asked. */
-  | { readonly type: "shadow"; readonly session: string; readonly shadow: ShadowView };
+  | { readonly type: "shadow"; readonly session: string; readonly shadow: ShadowView }
+  /**
+   * → `services/{service}/{callId}` `{"input"}`, QoS 1. Comes again under the same id while it is not
+   * answered: one that still waits to be sent is the same. Nothing to send after `expiresAtMs`.
+   */
+  | {
+    readonly type: "call";
+    readonly callId: string;
+    readonly service: string;
+    readonly input: Json;
+    /** Epoch milliseconds. */
+    readonly expiresAtMs: number;
+  }
+  /** A call was cancelled: if it still waits to be sent, it is not sent. */
+  | { readonly type: "callEnded"; readonly callId: string; readonly service: string };
 
 export interface TimedValue {
   readonly value: Json;
@@ -74,6 +100,7 @@ export interface DeviceState {
     readonly wire: "mqtt" | "http";
     readonly connectedAtMs: number;
     readonly remote?: string;
+    readonly takesCalls?: true;
   };
   /** Highest session epoch seen: a `connected` with a lower one is late and ignored. */
   readonly epoch: number;

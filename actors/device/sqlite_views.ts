@@ -1,6 +1,13 @@
 /** Read models in `views.db`. Durable at each write, since the log is trimmed behind the cursor. */
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import type { Json } from "../../runtime/actor/behaviour.ts";
+import {
+  type CallQuery,
+  type CallRows,
+  createSqliteCalls,
+  isCallWrite,
+} from "../command/call_rows.ts";
+import type { CallRow } from "../command/messages.ts";
 import type { PresenceRow } from "./messages.ts";
 import {
   type OnlineDevice,
@@ -84,6 +91,7 @@ class SqliteViews implements ViewsStore {
   readonly #selectLatest: StatementSync;
   readonly #selectOldest: StatementSync;
   readonly #selectOnline: StatementSync;
+  readonly #calls: CallRows;
   #cursor: number;
   #isOpen = true;
 
@@ -96,6 +104,7 @@ class SqliteViews implements ViewsStore {
     this.#selectLatest = database.prepare(seenQuery("<", "desc"));
     this.#selectOldest = database.prepare(seenQuery(">", "asc"));
     this.#selectOnline = database.prepare(ONLINE_ELSEWHERE);
+    this.#calls = createSqliteCalls(database);
     this.#cursor = Number(database.prepare("select tick from cursor").get()?.tick ?? 0);
   }
 
@@ -117,6 +126,10 @@ class SqliteViews implements ViewsStore {
 
   bySeen(query: SeenQuery): Promise<readonly SeenDevice[]> {
     return attempt(() => this.#bySeen(query));
+  }
+
+  calls(query: CallQuery): Promise<readonly CallRow[]> {
+    return attempt(() => this.#calls.calls(query));
   }
 
   onlineWithOtherIncarnation(
@@ -151,6 +164,7 @@ class SqliteViews implements ViewsStore {
   }
 
   #writeRow(write: ViewWrite): void {
+    if (isCallWrite(write)) return this.#calls.write(write);
     const { view, key, row, version, at } = write;
     if (row === undefined) {
       this.#remove.run(view, key, version);

@@ -106,6 +106,10 @@ export function decodeEvent(
   const keys = Object.keys(json);
   const isTimed = Object.hasOwn(json, "data") &&
     keys.every((key) => key === "at" || key === "data");
+  const issues = isTimed
+    ? directory.eventIssues(product, event, (json as { data: Json }).data, "data")
+    : directory.eventIssues(product, event, json, "");
+  if (issues.length > 0) return refusal("off_model", issues[0]!.message, issues);
   if (!isTimed) {
     const start = ENCODER.encode(`{"type":"event","event":${JSON.stringify(event)},"data":`);
     return { ok: true, parts: [start, payload, EVENT_END], points: 1, refused: NONE };
@@ -117,7 +121,7 @@ export function decodeEvent(
   return encoded({ type: "event", event, ...rounded, data }, 1, NONE);
 }
 
-function refusal(
+export function refusal(
   code: UplinkRefusal,
   detail: string,
   refused: readonly Issue[] = NONE,
@@ -125,9 +129,10 @@ function refusal(
   return { ok: false, code, detail, refused };
 }
 
-type Parsed = { readonly ok: true; readonly value: unknown } | DecodedUplink & { ok: false };
+export type Parsed = { readonly ok: true; readonly value: unknown } | DecodedUplink & { ok: false };
 
-function parseJson(payload: Uint8Array): Parsed {
+/** JSON of a payload, in whatever shape. */
+export function parseJson(payload: Uint8Array): Parsed {
   if (payload.byteLength > LIMITS.payloadBytesMax) {
     return refusal(
       "too_large",
@@ -276,7 +281,7 @@ function issueOfTime(
 }
 
 /** What no stored message may contain, whatever the model says; walks at most `jsonDepthMax` deep. */
-function faultOf(json: Json, depth = 0): string | undefined {
+export function faultOf(json: Json, depth = 0): string | undefined {
   if (typeof json === "number") {
     return Number.isFinite(json) ? undefined : "Cannot accept a number: it is not finite";
   }

@@ -5,6 +5,7 @@ import type { Issue } from "../../runtime/errors.ts";
 import type { DeviceDirectory } from "./directory.ts";
 import type { Values } from "./messages.ts";
 import { decodeEvent, decodeUplink } from "./uplink.ts";
+import { decodeReply } from "./uplink_reply.ts";
 
 const NOW_MS = 1_700_000_000_000;
 const encode = (text: string) => new TextEncoder().encode(text);
@@ -28,6 +29,14 @@ class Directory implements DeviceDirectory {
   }
   accepts(_product: string, values: Values) {
     return Object.values(values).every((value) => !(typeof value === "number" && value > 100));
+  }
+  eventIssues(_product: string, event: string, data: unknown, path: string): Issue[] {
+    const isRefused = event === "refused" || (data as { bad?: unknown } | null)?.bad !== undefined;
+    const at = path === "" ? "bad" : `${path}.bad`;
+    return isRefused ? [{ path: at, rule: "unknown", message: "Cannot accept bad" }] : [];
+  }
+  callIssues(_product: string, service: string, part: string, value: unknown): Issue[] {
+    return this.eventIssues("", service, value, part);
   }
   lateDaysMax() {
     return 30;
@@ -172,6 +181,63 @@ Deno.test("an event is passed on with its time, if it has one", () => {
   for (const text of ["5", "[]", "null", '{"a":{"__proto__":1}}', '{"a":"\\udc00"}']) {
     assert.equal(event(text), "malformed", text);
   }
+});
+
+Deno.test("an event off the model is refused whole, with the paths of what is wrong", () => {
+  for (
+    const [text, path] of [['{"bad":1,"a":2}', "bad"], ['{"at":1,"data":{"bad":1}}', "data.bad"]]
+  ) {
+    const decoded = decodeEvent(encode(text!), "opened", new Directory(), "p", NOW_MS);
+    assert.ok(!decoded.ok);
+    assert.equal(decoded.code, "off_model");
+    assert.deepEqual(decoded.refused.map((issue) => issue.path), [path]);
+  }
+});
+
+function replyOf(text: string) {
+  const call = { service: "restart", callId: "c1" };
+  const decoded = decodeReply(encode(text), call, new Directory(), "p");
+  if (!decoded.ok) return decoded.code;
+  const message = JSON.parse(new TextDecoder().decode(decoded.parts[0]!));
+  assert.deepEqual(Object.keys(message), ["type", "callId", "answer"]);
+  return { answer: message.answer, paths: decoded.refused.map(({ path }) => path) };
+}
+
+Deno.test("an answer to a call is an output or an error", () => {
+  const kept = (answer: unknown) => ({ answer, paths: [] });
+  assert.deepEqual(
+    replyOf('{"ok":true,"output":{"a":[1]}}'),
+    kept({ ok: true, output: { a: [1] } }),
+  );
+  assert.deepEqual(replyOf('{"ok":true}'), kept({ ok: true, output: {} }));
+  assert.deepEqual(replyOf('{"ok":true,"more":1}'), kept({ ok: true, output: {} }));
+  assert.deepEqual(replyOf('{"ok":false,"error":"jammed"}'), kept({ ok: false, error: "jammed" }));
+  assert.deepEqual(replyOf('{"ok":false}'), kept({ ok: false, error: "" }));
+  const long = replyOf(`{"ok":false,"error":"${"x".repeat(5_000)}"}`);
+  assert.ok(typeof long === "object" && long.answer.error.length === 1_024);
+  for (
+    const text of [
+      "",
+      "[]",
+      "null",
+      "{}",
+      '{"ok":1}',
+      '{"ok":false,"error":1}',
+      '{"ok":true,"output":{"__proto__":1}}',
+      '{"ok":true,"output":"\\ud800"}',
+    ]
+  ) assert.equal(replyOf(text), "malformed", text);
+});
+
+Deno.test("an output off the model, or too large, fails the call with the reason", () => {
+  const bad = replyOf('{"ok":true,"output":{"bad":1}}');
+  assert.deepEqual(bad, {
+    answer: { ok: false, error: "The output was refused: output.bad: Cannot accept bad" },
+    paths: ["output.bad"],
+  });
+  const large = replyOf(`{"ok":true,"output":{"text":"${"x".repeat(32_768)}"}}`);
+  assert.ok(typeof large === "object");
+  assert.match(large.answer.error, /output of 32779 B: callOutputBytesMax is 32768/);
 });
 
 Deno.test("whatever is accepted is JSON with the values that were sent", () => {

@@ -3,6 +3,8 @@
  * reader "views" only, from records of class `view`. SQLite and memory behind one interface.
  */
 import type { Json } from "../../runtime/actor/behaviour.ts";
+import { type CallQuery, createMemoryCalls, isCallWrite } from "../command/call_rows.ts";
+import type { CallRow } from "../command/messages.ts";
 import type { PresenceRow } from "./messages.ts";
 
 /** One projection, as it stands in the log: body `{"view","key","row"?,"version","at"}`. */
@@ -58,6 +60,8 @@ export interface Views {
   presence(keys: readonly string[]): Promise<ReadonlyMap<string, PresenceRow>>;
   /** Devices by when they were last heard of. */
   bySeen(query: SeenQuery): Promise<readonly SeenDevice[]>;
+  /** Service calls of a device, newest first. */
+  calls(query: CallQuery): Promise<readonly CallRow[]>;
   /**
    * Devices shown online by sessions of other starts than `incarnation`; those are gone.
    * @param after Only sessions above this one, in order; "" begins.
@@ -98,6 +102,7 @@ export function isOfIncarnation(session: string, incarnation: string): boolean {
 
 export function createMemoryViews(): ViewsStore {
   const stored = new Map<string, ViewWrite>();
+  const calls = createMemoryCalls();
   let cursor = 0;
   const rowOf = (view: string, key: string) => stored.get(`${view}\n${key}`)?.row;
   const rows = <Row>(view: string, keys: readonly string[]): Promise<ReadonlyMap<string, Row>> => {
@@ -115,6 +120,10 @@ export function createMemoryViews(): ViewsStore {
     write(batch) {
       if (batch.cursor <= cursor) return Promise.resolve();
       for (const write of batch.writes) {
+        if (isCallWrite(write)) {
+          calls.write(write);
+          continue;
+        }
         const id = `${write.view}\n${write.key}`;
         if ((stored.get(id)?.version ?? -Infinity) >= write.version) continue;
         if (write.row === undefined) stored.delete(id);
@@ -126,6 +135,7 @@ export function createMemoryViews(): ViewsStore {
     rows: (view, keys) => rows<Json>(view, keys),
     presence: (keys) => rows<PresenceRow>(PRESENCE, keys),
     bySeen: (query) => Promise.resolve(seenOf([...stored.values()], query)),
+    calls: (query) => Promise.resolve(calls.calls(query)),
     onlineWithOtherIncarnation(incarnation, limit, after) {
       const found: OnlineDevice[] = [];
       for (const write of stored.values()) {

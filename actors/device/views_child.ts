@@ -4,9 +4,13 @@ import { messageOf, UnavailableError } from "../../runtime/errors.ts";
 import type { Logger } from "../../runtime/logger.ts";
 import { connectReaderPort } from "../../runtime/log/reader_port.ts";
 import { openSqliteViews } from "./sqlite_views.ts";
-import type { Views } from "./views.ts";
 import { startViewsReader } from "./views_reader.ts";
-import { createViewsClient, startViewsWorker, type ViewsEndpoint } from "./views_worker.ts";
+import {
+  createViewsClient,
+  type ReadViews,
+  startViewsWorker,
+  type ViewsEndpoint,
+} from "./views_worker.ts";
 
 interface ViewsStart {
   readonly type: "views_start";
@@ -47,7 +51,7 @@ function startStore(scope: ViewsEndpoint, start: ViewsStart, clock: Clock, logge
     waitForMore: () => port.waitForMore(read),
   };
   const reader = startViewsReader({ source, store, clock, logger });
-  const answers = startViewsWorker(scope, store);
+  const answers = startViewsWorker(scope, store, reader);
   return async () => {
     answers[Symbol.dispose]();
     port[Symbol.dispose]();
@@ -57,7 +61,7 @@ function startStore(scope: ViewsEndpoint, start: ViewsStart, clock: Clock, logge
 }
 
 export interface ViewsHandle extends AsyncDisposable {
-  readonly views: Views;
+  readonly views: ReadViews;
   /** Resolves with what ended the Worker, if it was not disposed. */
   readonly failed: Promise<Error>;
   /** Ends the Worker at once, as a crash would. */

@@ -13,6 +13,8 @@ import type { ViewsStore, ViewWrite } from "./views.ts";
 export interface ViewsReader extends AsyncDisposable {
   /** Every row up to here is in the store. */
   readonly cursor: number;
+  /** Resolves when it is there, or after a second: a list is then as old as it is. */
+  reach(tick: number): Promise<void>;
   /** Records that could not be read as a projection, and were skipped. */
   readonly skipped: number;
 }
@@ -30,6 +32,7 @@ const READ_BYTES_MAX = 1024 * 1024;
 const PAUSE_MS = 20;
 /** Ticks without rows move the stored cursor this often only, so that the log can be trimmed. */
 const SAVE_EVERY_MS = 1_000;
+const REACH_MS_MAX = 1_000;
 const BACKOFF_MS = 250;
 const BACKOFF_MS_MAX = 30_000;
 
@@ -40,6 +43,7 @@ export function startViewsReader(options: ViewsReaderOptions): ViewsReader {
     get cursor() {
       return loop.cursor;
     },
+    reach: (tick) => loop.reach(tick),
     get skipped() {
       return loop.skipped;
     },
@@ -56,6 +60,7 @@ class ReaderLoop {
   #stop!: () => void;
   #isStopping = false;
   #savedAtMs: number;
+  readonly #reaching = new Set<{ readonly tick: number; readonly resolve: () => void }>();
   /** Ticks up to here were read; those after the store's cursor had no rows. */
   #read: number;
   skipped = 0;
@@ -71,9 +76,26 @@ class ReaderLoop {
     return this.#read;
   }
 
+  reach(tick: number): Promise<void> {
+    if (this.#read >= tick) return Promise.resolve();
+    return new Promise((resolve) => {
+      const waiting = {
+        tick,
+        resolve: () => {
+          cancel();
+          this.#reaching.delete(waiting);
+          resolve();
+        },
+      };
+      const cancel = this.#options.clock.after(REACH_MS_MAX, waiting.resolve);
+      this.#reaching.add(waiting);
+    });
+  }
+
   stop(): void {
     this.#isStopping = true;
     this.#stop();
+    for (const { resolve } of this.#reaching) resolve();
   }
 
   async run(): Promise<void> {
@@ -106,6 +128,7 @@ class ReaderLoop {
       this.#savedAtMs = clock.monotonicMs();
     }
     this.#read = cursor;
+    for (const { tick, resolve } of this.#reaching) if (tick <= cursor) resolve();
     return true;
   }
 

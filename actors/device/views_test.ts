@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import type { Json } from "../../runtime/actor/behaviour.ts";
+import { LIMITS } from "../../runtime/limits.ts";
 import { silentLogger } from "../../runtime/logger.ts";
 import type { Segment, Tick } from "../../runtime/log/partition_log.ts";
 import type { TickSource } from "../../runtime/log/reader_port.ts";
@@ -12,6 +13,7 @@ import { seededRandom } from "../../runtime/random.ts";
 import { createManualClock } from "../../test/support/manual_clock.ts";
 import { readSeed } from "../../test/support/seed.ts";
 import { beginSlowCommit } from "../../test/support/slow_commit.ts";
+import type { CallRow } from "../command/messages.ts";
 import { openSqliteViews } from "./sqlite_views.ts";
 import { createMemoryViews, type SeenDevice, type ViewsStore, type ViewWrite } from "./views.ts";
 import { startViewsReader } from "./views_reader.ts";
@@ -20,6 +22,21 @@ import { createViewsClient, startViewsWorker } from "./views_worker.ts";
 function presence(key: string, version: number, session: string | null): ViewWrite {
   const row = { online: session !== null, session, atMs: version };
   return { view: "presence", key, row, version, at: version };
+}
+
+function callWrite(
+  callId: string,
+  createdAt: number,
+  version: number,
+  status: CallRow["status"] = "queued",
+  device = "a",
+): ViewWrite {
+  const row: CallRow = {
+    ...{ callId, product: "p", device, service: "s", status, mode: "queued", input: {} },
+    ...{ createdAt, expiresAt: 9_000, createdBy: "ann" },
+  };
+  const key = `p/${device}/${callId}`;
+  return { view: "calls", key, row: row as unknown as Json, version, at: createdAt };
 }
 
 function removal(key: string, version: number): ViewWrite {
@@ -126,6 +143,48 @@ function contract(name: string, open: (folder: string) => ViewsStore): void {
           assert.deepEqual(found, wanted, `seed ${seed}, ${product}, ${isDescending}`);
         }
       }
+    }));
+
+  Deno.test(`${name} views list calls of a device, newest first, and forget the oldest`, () =>
+    withFolder(async (folder) => {
+      await using store = open(folder);
+      const { callsKeptMax } = LIMITS;
+      const made = Array.from(
+        { length: callsKeptMax + 5 },
+        (_, i) => callWrite(`c${i}`, i >> 1, i + 1),
+      );
+      await store.write({ writes: made, cursor: 1 });
+      const changes = [
+        callWrite("c20", 10, 900, "answered"),
+        callWrite("c20", 10, 800, "sent"),
+        callWrite("other", 3, 1, "queued", "b"),
+      ];
+      await store.write({ writes: changes, cursor: 2 });
+      const of = { product: "p", device: "a", limit: 1_000 };
+      const newest = made.map(({ row }) => row as unknown as CallRow)
+        .sort((one, other) =>
+          other.createdAt - one.createdAt || (one.callId < other.callId ? 1 : -1)
+        )
+        .slice(0, callsKeptMax).map(({ callId }) => callId);
+      const ids = (rows: readonly CallRow[]) => rows.map(({ callId }) => callId);
+      assert.deepEqual(ids(await store.calls(of)), newest);
+      const paged: string[] = [];
+      let last: CallRow | undefined;
+      do {
+        const page = await store.calls({ ...of, limit: 7, ...(last && { before: last }) });
+        paged.push(...ids(page));
+        last = page.length < 7 ? undefined : page.at(-1);
+      } while (last !== undefined);
+      assert.deepEqual(paged, newest);
+      assert.deepEqual(ids(await store.calls({ ...of, status: "answered" })), ["c20"]);
+      assert.deepEqual(ids(await store.calls({ ...of, callId: "c0" })), [], "it gave way");
+      assert.equal((await store.calls({ ...of, callId: "c20" }))[0]!.status, "answered");
+      await store.write({
+        writes: [{ view: "calls", key: "p/a", version: 901, at: 1 }],
+        cursor: 3,
+      });
+      assert.deepEqual(await store.calls(of), []);
+      assert.deepEqual(ids(await store.calls({ ...of, device: "b" })), ["other"]);
     }));
 
   Deno.test(`${name} views take hostile keys as keys`, () =>
@@ -279,6 +338,28 @@ Deno.test("views are read after the last write of an ended Worker, not beside it
     assert.equal(store.cursor, 7, "read before, a row that was deleted since could come back");
   }));
 
+Deno.test("who asks for what was committed is answered when the reader is there, or late", async () => {
+  const source = new TestSource();
+  const clock = createManualClock();
+  await using reader = startViewsReader({
+    ...{ source, store: createMemoryViews(), clock, logger: silentLogger },
+  });
+  let reached = 0;
+  const reach = (tick: number) => reader.reach(tick).then(() => reached = tick);
+  const soon = reach(1);
+  source.add(1, [{ ...presence("p/a", 1, "x.1") } as unknown as Json]);
+  assert.equal(reached, 0);
+  await clock.advance(20);
+  await soon;
+  await reader.reach(1);
+  const late = reach(2);
+  await clock.advance(999);
+  assert.equal(reached, 1);
+  await clock.advance(1);
+  await late;
+  assert.equal(reached, 2);
+});
+
 Deno.test("a client asks views of another thread, and is told their faults", async () => {
   const { port1, port2 } = new MessageChannel();
   const store = createMemoryViews();
@@ -286,7 +367,7 @@ Deno.test("a client asks views of another thread, and is told their faults", asy
   const failing = Object.assign(Object.create(store) as ViewsStore, {
     rows: () => Promise.reject(new Error("disk image is malformed")),
   });
-  const served = startViewsWorker(port1, failing);
+  const served = startViewsWorker(port1, failing, { reach: () => Promise.resolve() });
   const client = createViewsClient(port2);
   port1.start();
   port2.start();

@@ -1,6 +1,8 @@
 /** Views across threads: the store and its reader live in a Worker, the API asks from outside. */
 import type { Json } from "../../runtime/actor/behaviour.ts";
 import { messageOf, OverloadedError, UnavailableError } from "../../runtime/errors.ts";
+import type { CallQuery } from "../command/call_rows.ts";
+import type { CallRow } from "../command/messages.ts";
 import type { PresenceRow } from "./messages.ts";
 import {
   type OnlineDevice,
@@ -9,6 +11,7 @@ import {
   VIEW_KEYS_MAX,
   type Views,
 } from "./views.ts";
+import type { ViewsReader } from "./views_reader.ts";
 
 /** What both a Worker and its inside have; messages of others on it are left alone. */
 export interface ViewsEndpoint {
@@ -20,7 +23,13 @@ export interface ViewsEndpoint {
 interface ViewsCall {
   readonly type: "views_call";
   readonly id: number;
-  readonly method: "rows" | "presence" | "bySeen" | "onlineWithOtherIncarnation";
+  readonly method:
+    | "rows"
+    | "presence"
+    | "bySeen"
+    | "calls"
+    | "reach"
+    | "onlineWithOtherIncarnation";
   readonly parameters: readonly unknown[];
 }
 
@@ -31,14 +40,21 @@ type ViewsAnswer =
 /** Calls that wait for their answer; a caller beyond is refused. */
 const CALLS_MAX = 1_000;
 
+/** Views that know how far they have read the log. */
+export type ReadViews = Views & Pick<ViewsReader, "reach">;
+
 /** Answers calls with `views`, on the inside. Dispose: no call is answered any more. */
-export function startViewsWorker(scope: ViewsEndpoint, views: Views): Disposable {
+export function startViewsWorker(
+  scope: ViewsEndpoint,
+  views: Views,
+  reader: Pick<ViewsReader, "reach">,
+): Disposable {
   const listener = async ({ data }: MessageEvent) => {
     const call = data as ViewsCall | undefined;
     if (call?.type !== "views_call") return;
     const { id } = call;
     try {
-      const value = await answer(views, call);
+      const value = await answer(views, reader, call);
       scope.postMessage({ type: "views_answer", id, value } satisfies ViewsAnswer);
     } catch (fault) {
       scope.postMessage(
@@ -50,7 +66,11 @@ export function startViewsWorker(scope: ViewsEndpoint, views: Views): Disposable
   return { [Symbol.dispose]: () => scope.removeEventListener("message", listener) };
 }
 
-function answer(views: Views, { method, parameters }: ViewsCall): Promise<unknown> {
+function answer(
+  views: Views,
+  reader: Pick<ViewsReader, "reach">,
+  { method, parameters }: ViewsCall,
+): Promise<unknown> {
   const [first, second, third] = parameters;
   switch (method) {
     case "rows":
@@ -59,6 +79,10 @@ function answer(views: Views, { method, parameters }: ViewsCall): Promise<unknow
       return views.presence(first as string[]);
     case "bySeen":
       return views.bySeen(first as SeenQuery);
+    case "calls":
+      return views.calls(first as CallQuery);
+    case "reach":
+      return reader.reach(first as number);
     case "onlineWithOtherIncarnation":
       return views.onlineWithOtherIncarnation(first as string, second as number, third as string);
   }
@@ -68,7 +92,7 @@ function answer(views: Views, { method, parameters }: ViewsCall): Promise<unknow
  * Asks the views of a Worker, on the outside. Calls reject with `UnavailableError` when it fails or
  * was disposed, with `OverloadedError` if too many wait.
  */
-export function createViewsClient(worker: ViewsEndpoint): Views & Disposable {
+export function createViewsClient(worker: ViewsEndpoint): ReadViews & Disposable {
   const waiting = new Map<number, { resolve(value: unknown): void; reject(fault: Error): void }>();
   let lastId = 0;
   let isOpen = true;
@@ -97,6 +121,8 @@ export function createViewsClient(worker: ViewsEndpoint): Views & Disposable {
     presence: async (keys) =>
       await ask<ReadonlyMap<string, PresenceRow>>("presence", bounded(keys)),
     bySeen: (query) => ask<readonly SeenDevice[]>("bySeen", query),
+    calls: (query) => ask<readonly CallRow[]>("calls", query),
+    reach: (tick) => ask<void>("reach", tick),
     onlineWithOtherIncarnation: (incarnation, limit, after) =>
       ask<readonly OnlineDevice[]>("onlineWithOtherIncarnation", incarnation, limit, after),
     [Symbol.dispose]() {

@@ -8,6 +8,7 @@ import { LIMITS } from "../../runtime/limits.ts";
 import type { ValidatedValues } from "../device/directory.ts";
 import type { Values } from "../device/messages.ts";
 import { isName, NAME_RULE, quote } from "../registry/names.ts";
+import { compileFields, type FieldsCheck } from "./field_check.ts";
 import { inferredRule } from "./json_value.ts";
 import type { ThingModel } from "./thing_model.ts";
 import { compileType, show, type TypeCheck } from "./type_check.ts";
@@ -21,6 +22,12 @@ export interface CompiledModel {
   validate(values: Values): ValidatedValues;
   /** The same for desired properties: `null` removes one, and the model must let it be written. */
   validateDesired(values: Values): ValidatedValues;
+  /** What is wrong with an event; it is refused as a whole. Paths begin below `path`. */
+  eventIssues(event: string, data: Json, path: string): readonly Issue[];
+  /** Whether the service may be called: the model has it, or the product is open. */
+  hasService(service: string): boolean;
+  /** What is wrong with the input of a call, or with its output; paths begin with that word. */
+  callIssues(service: string, part: "input" | "output", value: Json): readonly Issue[];
 }
 
 interface PropertyCheck extends TypeCheck {
@@ -68,6 +75,43 @@ export function compileModel(model: ThingModel | null, mode: ProductMode): Compi
     accepts,
     validate: (values) => accepts(values) ? { values, refused: NONE } : split(values, explain),
     validateDesired: (values) => split(values, explainDesired),
+    ...compileExchanges(model, (name) => checks.get(name), isOpen),
+  };
+}
+
+type Exchanges = Pick<CompiledModel, "eventIssues" | "hasService" | "callIssues">;
+
+/** Events and services. What an open product does not know of them is not checked. */
+function compileExchanges(
+  model: ThingModel | null,
+  typeOf: (property: string) => TypeCheck | undefined,
+  isOpen: boolean,
+): Exchanges {
+  const compile = (fields: Parameters<typeof compileFields>[0] | undefined) =>
+    compileFields(fields ?? [], typeOf, isOpen);
+  const events = new Map<string, FieldsCheck>();
+  for (const { identifier, outputData } of model?.events ?? []) {
+    events.set(identifier, compile(outputData));
+  }
+  const services = new Map<string, { readonly input: FieldsCheck; readonly output: FieldsCheck }>();
+  for (const { identifier, inputData, outputData } of model?.services ?? []) {
+    services.set(identifier, { input: compile(inputData), output: compile(outputData) });
+  }
+  const issuesOf = (check: FieldsCheck | undefined, value: Json, path: string, what: string) => {
+    const issues: Issue[] = [];
+    if (check !== undefined) check(value, path, issues);
+    else if (!isOpen) {
+      const message = `Cannot accept ${what}: the thing model does not have it`;
+      issues.push({ path, rule: "unknown", message });
+    }
+    return issues;
+  };
+  return {
+    eventIssues: (event, data, path) =>
+      issuesOf(events.get(event), data, path, `event ${quote(event)}`),
+    hasService: (service) => isOpen || services.has(service),
+    callIssues: (service, part, value) =>
+      issuesOf(services.get(service)?.[part], value, part, `service ${quote(service)}`),
   };
 }
 

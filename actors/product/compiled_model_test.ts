@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { Json } from "../../runtime/actor/behaviour.ts";
 import { readSeed } from "../../test/support/seed.ts";
-import { compileModel } from "./compiled_model.ts";
+import { compileModel, type ProductMode } from "./compiled_model.ts";
 import { isSafeJson, jsonIssue } from "./json_value.ts";
 import { type DataType, parseThingModel, type ThingModel } from "./thing_model.ts";
 
@@ -224,6 +224,62 @@ Deno.test("accepts, validate and a plain reading of the model agree on generated
     }),
     { seed: readSeed(), numRuns: 500 },
   );
+});
+
+function exchanges(mode: ProductMode) {
+  const parsed = parseThingModel({
+    properties: [{ identifier: "level", dataType: { type: "int", specs: { max: 9 } } }],
+    events: [
+      { identifier: "hot", outputData: [{ ...DEGREES, required: true }, "level", "unknown"] },
+      { identifier: "plain" },
+    ],
+    services: [{ identifier: "heat", inputData: [DEGREES], outputData: ["level"] }],
+  });
+  assert.ok(parsed.ok);
+  return compileModel(parsed.model, mode);
+}
+const DEGREES = { identifier: "degrees", dataType: { type: "float", specs: { max: 100 } } };
+
+Deno.test("events and calls of a strict product are checked as its properties are", () => {
+  const model = exchanges("strict");
+  const event = (name: string, data: Json, path = "") =>
+    model.eventIssues(name, data, path).map((issue) => `${issue.path} ${issue.rule}`);
+  assert.deepEqual(event("hot", { degrees: 99, level: 9, unknown: [] }), []);
+  assert.deepEqual(event("hot", { degrees: 101, level: 10, more: 1 }, "data"), [
+    "data.degrees max",
+    "data.level max",
+    "data.more unknown",
+  ]);
+  assert.deepEqual(event("hot", {}), ["degrees required"]);
+  assert.deepEqual(event("plain", {}), []);
+  assert.deepEqual(event("plain", { a: 1 }), ["a unknown"]);
+  assert.deepEqual(event("plain", 7), [" type"]);
+  assert.deepEqual(event("cold", {}), [" unknown"]);
+  const call = (service: string, part: "input" | "output", value: Json) =>
+    model.callIssues(service, part, value).map((issue) => `${issue.path} ${issue.rule}`);
+  assert.deepEqual(call("heat", "input", { degrees: 1 }), []);
+  assert.deepEqual(call("heat", "input", {}), []);
+  assert.deepEqual(call("heat", "input", { degrees: "1" }), ["input.degrees type"]);
+  assert.deepEqual(call("heat", "output", { level: 10 }), ["output.level max"]);
+  assert.deepEqual(call("cool", "input", {}), ["input unknown"]);
+  assert.deepEqual([model.hasService("heat"), model.hasService("cool")], [true, false]);
+  const [issue] = model.eventIssues("hot", { degrees: 101 }, "data");
+  assert.equal(issue!.message, "Cannot accept 101: data.degrees is at most 100");
+});
+
+Deno.test("an open product is checked in what its model knows", () => {
+  const model = exchanges("open");
+  assert.deepEqual(model.eventIssues("cold", [1], ""), []);
+  assert.deepEqual(model.eventIssues("hot", { degrees: 1, more: 1 }, ""), []);
+  assert.equal(model.eventIssues("hot", { degrees: 101 }, "")[0]!.rule, "max");
+  assert.deepEqual(model.callIssues("cool", "input", { a: 1 }), []);
+  assert.equal(model.callIssues("heat", "input", { degrees: 101 })[0]!.path, "input.degrees");
+  assert.ok(model.hasService("cool"));
+  for (const mode of ["open", "strict"] as const) {
+    const none = compileModel(null, mode);
+    assert.equal(none.eventIssues("a", {}, "").length, mode === "open" ? 0 : 1);
+    assert.equal(none.hasService("a"), mode === "open");
+  }
 });
 
 Deno.test("safe JSON is what has no issue", () => {

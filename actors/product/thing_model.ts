@@ -47,6 +47,8 @@ export interface ModelField {
   readonly identifier: string;
   readonly name?: string | undefined;
   readonly dataType: DataType;
+  /** Of an event's data, a service's input or output: refused without it. */
+  readonly required?: boolean | undefined;
 }
 
 export interface ModelProperty extends ModelField {
@@ -148,6 +150,7 @@ function fieldSchema(depth: number) {
     identifier: IDENTIFIER,
     name: TITLE.optional(),
     dataType: dataTypeSchema(depth),
+    required: z.boolean().optional(),
   });
 }
 

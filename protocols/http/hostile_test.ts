@@ -61,7 +61,8 @@ Deno.test("each route refuses an unknown query parameter and, with a body, an un
     if (route.policy.type === "device" || route.name === "DELETE /api/v1/session") continue;
     if (["GET /", "GET /{path}"].includes(route.name)) continue; // Addresses of the console's pages.
     const path = route.path.replace("{product}", "pump").replace("{device}", "p-1")
-      .replace("{id}", "k1").replace("{partition}", "0");
+      .replace("{id}", "k1").replace("{partition}", "0")
+      .replace("{service}", "restart").replace("{callId}", "c1");
     const method = route.method.toUpperCase();
     const isModel = route.name.startsWith("PUT") && route.path.endsWith("/model");
     const hasBody = route.bodyBytesMax !== undefined;

@@ -1,4 +1,5 @@
 /** The ports of the HTTP gateway, made of the parts of a node. Parts that restart are asked for. */
+import type { Calls } from "../../actors/command/calls.ts";
 import type { DeviceState } from "../../actors/device/messages.ts";
 import type { Views } from "../../actors/device/views.ts";
 import type { LiveHub } from "../../actors/live/live_hub.ts";
@@ -25,6 +26,7 @@ export interface NodeView {
   readonly log: LogClient;
   readonly ingress: GroupIngress;
   readonly live: LiveHub;
+  readonly calls: Calls;
   readonly site: ConsoleSite;
   /** Refused messages by reason, since the start of the process. */
   readonly refused: Readonly<Record<string, number>>;
@@ -62,6 +64,7 @@ export function httpPortsOf(node: NodeView): HttpPorts {
     bySeen: async (query) => await views().bySeen(query),
     site: node.site,
     live: { hub: node.live },
+    calls: node.calls,
     cluster: clusterPorts(node),
     health: healthPorts(node),
     countRefused: (reason) => node.countRefused(reason),

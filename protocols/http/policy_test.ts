@@ -28,6 +28,8 @@ const VIEWER = [
   "GET /api/v1/devices/{product}/{device}/shadow",
   "GET /api/v1/devices/{product}/{device}/telemetry",
   "GET /api/v1/devices/{product}/{device}/events",
+  "GET /api/v1/devices/{product}/{device}/calls",
+  "GET /api/v1/devices/{product}/{device}/calls/{callId}",
   "GET /api/v1/live",
   "GET /api/v1/cluster/ledger",
   "GET /api/v1/cluster/tree",

@@ -18,6 +18,7 @@ import type { StoppedPartitions } from "../../runtime/log/stopped_partitions.ts"
 import type { ApiKeys } from "../../actors/access/api_keys.ts";
 import type { Principal } from "../../actors/access/principal.ts";
 import type { Sessions } from "../../actors/access/sessions.ts";
+import type { Calls } from "../../actors/command/calls.ts";
 import type { Users } from "../../actors/access/users.ts";
 import type { RegistryDirectory } from "../../actors/device/device_directory.ts";
 import type { DeviceDirectory } from "../../actors/device/directory.ts";
@@ -65,7 +66,9 @@ export interface HealthPorts {
 export interface HttpPorts {
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly directory: DeviceDirectory & Pick<RegistryDirectory, "validateDesired" | "projectOf">;
+  readonly directory:
+    & DeviceDirectory
+    & Pick<RegistryDirectory, "validateDesired" | "projectOf" | "hasService">;
   readonly ingress: Ingress;
   readonly products: Pick<
     Products,
@@ -82,6 +85,7 @@ export interface HttpPorts {
   /** First answers of requests with an `Idempotency-Key`. */
   readonly answers: Pick<KeptAnswers, "find" | "fullForMs" | "keep">;
   readonly telemetry: Pick<TelemetryStore, "range" | "buckets" | "thin" | "events">;
+  readonly calls: Pick<Calls, "call" | "queue" | "get" | "list" | "cancel">;
   /** Committed state of a device's actor; undefined if it never had a message. */
   peekState(address: string): Promise<DeviceState | undefined>;
   /** Rows of view `presence` by `{product}/{device}`; devices without a row are absent. */

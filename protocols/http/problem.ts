@@ -33,11 +33,13 @@ export const PROBLEMS = {
   "too-large": { status: 413, title: "The body is too large" },
   "media-type": { status: 415, title: "The media type is not supported" },
   "idempotency-key-reused": { status: 422, title: "The key stands for another request" },
+  "calls-full": { status: 429, title: "Too many calls of the device are open" },
   "rate-limited": { status: 429, title: "Too many requests" },
   "internal": { status: 500, title: "An internal fault" },
   "overloaded": { status: 503, title: "A bound is reached" },
   "partition-stopped": { status: 503, title: "A damaged record has stopped this partition" },
   "unavailable": { status: 503, title: "A part of the system is down" },
+  "not-answered": { status: 504, title: "The device did not answer in time" },
   "outcome-unknown": { status: 504, title: "No answer in time: the outcome is unknown" },
   /** Ingest only: a device resends, so it is told 503 with Retry-After. */
   "not-acknowledged": { status: 503, title: "Not durable in time: the outcome is unknown" },
@@ -51,6 +53,8 @@ export interface ProblemOptions {
   /** Sent as `Retry-After`, rounded up to whole seconds. */
   readonly retryAfterMs?: number;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Further members of the document, such as the id of what it is about. */
+  readonly members?: Readonly<Record<string, unknown>>;
 }
 
 /** Thrown in the pipeline of a route where no class of `runtime/errors.ts` fits. */
@@ -81,6 +85,7 @@ export function problemResponse(
     instance,
     errors: options.errors,
     hint: options.hint,
+    ...options.members,
   });
   const headers: Record<string, string> = {
     "content-type": "application/problem+json",

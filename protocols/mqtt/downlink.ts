@@ -3,7 +3,7 @@ import type { DeviceDownlink } from "../../actors/device/messages.ts";
 import { type Connection, PAUSE } from "./connection.ts";
 import { encodePublish } from "./frame.ts";
 import type { GatewayState } from "./gateway_state.ts";
-import type { DownTopic } from "./topic.ts";
+import { callTopic, type DownTopic } from "./topic.ts";
 
 const ENCODER = new TextEncoder();
 
@@ -24,6 +24,13 @@ export function deliver(
     case "shadow":
       if (downlink.session !== connection.identity!.id) return unwanted(state);
       return publish(state, connection, "shadow", downlink.shadow);
+    case "call": {
+      const { service, callId, input, expiresAtMs } = downlink;
+      return publish(state, connection, callTopic(service, callId), { input }, expiresAtMs);
+    }
+    case "callEnded":
+      connection.session!.downlinks.drop(callTopic(downlink.service, downlink.callId));
+      return true;
   }
 }
 
@@ -33,13 +40,14 @@ function publish(
   connection: Connection,
   topic: DownTopic,
   body: unknown,
+  expiresAtMs?: number,
 ): boolean {
   const session = connection.session!;
   const qos = session.qosOf(connection.identity!.prefix, topic);
   if (qos === undefined) return unwanted(state);
   if (qos === 0) return publishOnce(state, connection, topic, body);
   const payload = ENCODER.encode(JSON.stringify(body));
-  if (!session.downlinks.push(topic, payload)) {
+  if (!session.downlinks.push(topic, payload, expiresAtMs)) {
     state.figures.downlinksDropped++;
     return false;
   }
@@ -71,11 +79,8 @@ export function publishOnce(
 export function pumpDownlinks(state: GatewayState, connection: Connection): void {
   const { downlinks } = connection.session!;
   const prefix = connection.identity!.prefix;
-  for (
-    let item = downlinks.next(connection.window);
-    item !== undefined;
-    item = downlinks.next(connection.window)
-  ) {
+  const next = () => downlinks.next(connection.window, state.clock.nowMs());
+  for (let item = next(); item !== undefined; item = next()) {
     const { topic, payload, packetId, isRepeat } = item;
     const bytes = encodePublish(prefix + topic, payload, packetId, isRepeat, connection.isV5);
     item.isSent = true;

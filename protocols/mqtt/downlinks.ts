@@ -3,11 +3,13 @@
  * same packet id when the session is resumed, as the standard wants.
  */
 import { LIMITS } from "../../runtime/limits.ts";
-import type { DownTopic } from "./topic.ts";
+import { type DownTopic, isCallTopic } from "./topic.ts";
 
 export interface QueuedDownlink {
   readonly topic: DownTopic;
   readonly payload: Uint8Array;
+  /** From when on it is not sent any more, epoch milliseconds. */
+  readonly expiresAtMs: number;
   /** 0 until it was sent once. */
   packetId: number;
   /** Sent on the present connection. */
@@ -25,23 +27,40 @@ export class Downlinks {
   }
 
   /**
-   * Queues a message. A desired state replaces one that waits: each has all that differs.
+   * Queues a message. A desired state replaces one that waits: each has all that differs. A call that
+   * is not acknowledged yet is the same call again: nothing is queued.
    * @returns False if the bound refuses it.
    */
-  push(topic: DownTopic, payload: Uint8Array): boolean {
+  push(topic: DownTopic, payload: Uint8Array, expiresAtMs = Infinity): boolean {
     const items = this.#items ??= [];
-    const item: QueuedDownlink = { topic, payload, packetId: 0, isSent: false, isRepeat: false };
-    const waiting = topic === "properties/set"
-      ? items.findIndex((other) => other.topic === topic && other.packetId === 0)
-      : -1;
-    if (waiting >= 0) items.splice(waiting, 1);
-    else if (topic !== "properties/set" && items.length >= LIMITS.mqttDownlinksMax) return false;
-    items.push(item);
+    if (isCallTopic(topic)) {
+      if (items.some((other) => other.topic === topic)) return true;
+      const calls = items.filter((other) => isCallTopic(other.topic)).length;
+      if (calls >= LIMITS.callsPerDeviceMax) return false;
+    } else if (topic === "properties/set") {
+      const waiting = items.findIndex((other) => other.topic === topic && other.packetId === 0);
+      if (waiting >= 0) items.splice(waiting, 1);
+    } else {
+      const others = items.filter((other) => !isCallTopic(other.topic)).length;
+      if (others >= LIMITS.mqttDownlinksMax) return false;
+    }
+    items.push({ topic, payload, expiresAtMs, packetId: 0, isSent: false, isRepeat: false });
     return true;
   }
 
-  /** The next message to send if fewer than `window` are unacknowledged; has its packet id. */
-  next(window: number): QueuedDownlink | undefined {
+  /** Takes back what was not sent on the present connection. */
+  drop(topic: DownTopic): void {
+    this.#items = this.#items?.filter((item) => item.isSent || item.topic !== topic);
+  }
+
+  /**
+   * The next message to send if fewer than `window` are unacknowledged; has its packet id.
+   * @param nowMs Epoch milliseconds.
+   */
+  next(window: number, nowMs: number): QueuedDownlink | undefined {
+    if (this.#items?.some((item) => !item.isSent && item.expiresAtMs <= nowMs)) {
+      this.#items = this.#items.filter((item) => item.isSent || item.expiresAtMs > nowMs);
+    }
     let sent = 0;
     for (const item of this.#items ?? []) {
       if (item.isSent) {

@@ -9,7 +9,7 @@ import type { Connection, Identity } from "./connection.ts";
 import { pumpDownlinks } from "./downlink.ts";
 import { bodyStart } from "./frame.ts";
 import { type GatewayState, targetOf } from "./gateway_state.ts";
-import { askDelta, tellConnected } from "./presence.ts";
+import { askDelivery, tellConnected } from "./presence.ts";
 import { CONNACK_3, REASON } from "./reason.ts";
 import { decodeSession, encodeSession, Session, sessionKey } from "./session.ts";
 import { withhold } from "./stopped.ts";
@@ -225,7 +225,7 @@ function open(
   else if (plan.isClean || found !== undefined) state.owed.row(key, undefined, session);
   connection.send(connackOf(identity, connection, plan, session, isResumed));
   pumpDownlinks(state, connection);
-  askDelta(state, connection);
+  askDelivery(state, connection);
 }
 
 function connackOf(

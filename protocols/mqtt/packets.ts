@@ -8,7 +8,7 @@ import { pumpDownlinks } from "./downlink.ts";
 import { bodyStart, INCOMPLETE, MALFORMED, PACKET, packetBytes, packetIdOf } from "./frame.ts";
 import type { GatewayState } from "./gateway_state.ts";
 import { connect, PACKET_BYTES_MAX } from "./login.ts";
-import { askDelta } from "./presence.ts";
+import { askDelivery } from "./presence.ts";
 import { REASON } from "./reason.ts";
 import { subscribe, unsubscribe } from "./subscriptions.ts";
 import { publish, release } from "./uplinks.ts";
@@ -261,7 +261,7 @@ export function acknowledgeSettled(state: GatewayState, connection: Connection):
   if (!connection.isOpen) return;
   const { count, isDelivering } = connection.sendAcknowledgements(state.ingress.settled);
   state.figures.acknowledgementsSent += count;
-  if (isDelivering) askDelta(state, connection);
+  if (isDelivering) askDelivery(state, connection);
   if (count > 0 && (connection.paused & PAUSE.unacked) !== 0 && !connection.isOverdrawn) {
     connection.unpause(PAUSE.unacked, state.clock.monotonicMs());
   }

@@ -7,6 +7,7 @@ import { LIMITS } from "../../runtime/limits.ts";
 import type { DeviceMessage } from "../../actors/device/messages.ts";
 import type { Connection } from "./connection.ts";
 import { encodeMessage, type GatewayState, isSuspended, targetOf } from "./gateway_state.ts";
+import { matchesCalls } from "./topic.ts";
 
 const STEP_MS = 100;
 const PER_STEP = LIMITS.mqttRetellsPerSecondMax * STEP_MS / 1_000;
@@ -30,11 +31,19 @@ export function tellDisconnected(
   tell(state, connection, { type: "disconnected", session: connection.identity!.id, reason });
 }
 
-/** Has the actor send the desired properties that differ, if the device subscribed to them. */
-export function askDelta(state: GatewayState, connection: Connection): void {
+/** Has the actors send desired properties that differ and open calls, if the device subscribed. */
+export function askDelivery(state: GatewayState, connection: Connection): void {
   const { id, prefix } = connection.identity!;
-  if (connection.session!.qosOf(prefix, "properties/set") === undefined) return;
-  tell(state, connection, { type: "deliver", session: id });
+  const session = connection.session!;
+  const hasValues = session.qosOf(prefix, "properties/set") !== undefined;
+  const hasCalls = session.subscriptions.some(({ filter }) => matchesCalls(filter, prefix));
+  if (!hasValues && !hasCalls) return;
+  tell(state, connection, {
+    type: "deliver",
+    session: id,
+    ...(hasValues ? undefined : { values: false }),
+    ...(hasCalls ? { calls: true } : undefined),
+  });
 }
 
 function tell(state: GatewayState, { identity }: Connection, message: DeviceMessage): void {
@@ -82,7 +91,7 @@ export class Retelling implements Disposable {
     const connection = state.byDevice.get(key);
     if (connection?.isOpen === true) {
       tellConnected(state, connection);
-      askDelta(state, connection);
+      askDelivery(state, connection);
     } else if (!isSuspended(state, key)) {
       const [product, device] = key.split("/") as [string, string];
       const message = encodeMessage({ type: "absent", epoch: state.nextEpoch() });

@@ -8,7 +8,7 @@ import type { Connection } from "./connection.ts";
 import { type GatewayState, offerSession } from "./gateway_state.ts";
 import { REASON } from "./reason.ts";
 import { type Session, type Subscription, withSubscription } from "./session.ts";
-import { isFilter, isMatch } from "./topic.ts";
+import { isFilter, isMatch, matchesCalls } from "./topic.ts";
 
 /** @returns False if there is no room for the session's row: nothing was changed, try again. */
 export function subscribe(
@@ -36,7 +36,8 @@ export function subscribe(
     const qos = asked.qos === 0 ? 0 : 1; // Nothing that we publish is worth two round trips.
     granted.push(qos);
     next = withSubscription(next, { filter: asked.topic, qos });
-    isDelivering ||= isMatch(asked.topic, `${prefix}properties/set`);
+    isDelivering ||= isMatch(asked.topic, `${prefix}properties/set`) ||
+      matchesCalls(asked.topic, prefix);
   }
   const append = store(state, connection, session, next);
   if (append === undefined) return false;

@@ -1,9 +1,41 @@
 /** Topics and filters of a device: all of them begin with its own prefix `v1/{product}/{device}/`. */
+import { isName } from "../../actors/registry/names.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 
 /** What we publish to a device, after its prefix. */
 export const DOWN_TOPICS = ["properties/set", "shadow", "time", "errors"] as const;
-export type DownTopic = typeof DOWN_TOPICS[number];
+/** The last: a service call, `services/{service}/{callId}`. */
+export type DownTopic = typeof DOWN_TOPICS[number] | `services/${string}`;
+
+export function callTopic(service: string, callId: string): DownTopic {
+  return `services/${service}/${callId}`;
+}
+
+export function isCallTopic(topic: DownTopic): boolean {
+  return topic.startsWith("services/");
+}
+
+/** `services/{service}/{callId}/reply` after the prefix; undefined if it is none. */
+export function parseReplyTopic(
+  suffix: string,
+): { readonly service: string; readonly callId: string } | undefined {
+  const [services, service, callId, reply, ...rest] = suffix.split("/");
+  if (services !== "services" || reply !== "reply" || rest.length > 0) return undefined;
+  return isName(service!) && isName(callId!) ? { service: service!, callId: callId! } : undefined;
+}
+
+/** Whether a well-formed filter matches service calls, be it of one service or of all. */
+export function matchesCalls(filter: string, prefix: string): boolean {
+  const wanted = filter.split("/");
+  const levels = `${prefix}services`.split("/");
+  for (let i = 0; i < levels.length + 2; i++) {
+    if (wanted[i] === "#") return true;
+    if (i >= wanted.length) return false;
+    if (i < levels.length && wanted[i] !== "+" && wanted[i] !== levels[i]) return false;
+  }
+  const rest = wanted.slice(levels.length + 2);
+  return rest.length === 0 || (rest.length === 1 && rest[0] === "#");
+}
 
 export function prefixOf(product: string, device: string): string {
   return `v1/${product}/${device}/`;

@@ -10,6 +10,7 @@ import {
   decodeUplink,
   isName,
 } from "../../actors/device/uplink.ts";
+import { decodeReply } from "../../actors/device/uplink_reply.ts";
 import { ACK } from "./ack_queue.ts";
 import { close } from "./closing.ts";
 import type { Connection } from "./connection.ts";
@@ -25,6 +26,7 @@ import {
 } from "./gateway_state.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import { REASON } from "./reason.ts";
+import { parseReplyTopic } from "./topic.ts";
 
 /** Paths of refused points that one `errors` message names. */
 const ISSUES_TOLD_MAX = 10;
@@ -104,6 +106,11 @@ function route(
       return refuse(state, connection, suffix, "malformed", detail);
     }
     const decoded = decodeEvent(payload, event, state.directory, product, state.nowMs);
+    return take(state, connection, suffix, decoded);
+  }
+  const call = parseReplyTopic(suffix);
+  if (call !== undefined) {
+    const decoded = decodeReply(payload, call, state.directory, product);
     return take(state, connection, suffix, decoded);
   }
   if (suffix === "shadow/get") return askShadow(state, connection);

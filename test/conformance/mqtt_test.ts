@@ -185,7 +185,7 @@ Deno.test("downlinks go to who subscribed, a shadow to the connection that asked
   peer.send({ cmd: "subscribe", messageId: 1, subscriptions: [{ topic: `${PREFIX}#`, qos: 1 }] });
   await peer.next("suback");
   const [{ session }] = ingress.bodies("connected");
-  assert.deepEqual(ingress.bodies("deliver"), [{ type: "deliver", session }]);
+  assert.deepEqual(ingress.bodies("deliver"), [{ type: "deliver", session, calls: true }]);
   assert.equal(gateway.deliver("p", "d1", set), true);
   const sent = await peer.next("publish");
   assert.deepEqual([sent.topic, sent.qos], [`${PREFIX}properties/set`, 1]);

@@ -104,6 +104,7 @@ function viewsLoop(rows: ViewsStore, plants: Plants, faults: Faults): StartLoop 
       rows: (view, keys) => rows.rows(view, keys),
       presence: (keys) => rows.presence(keys),
       bySeen: (query) => rows.bySeen(query),
+      calls: (query) => rows.calls(query),
       onlineWithOtherIncarnation: (incarnation, limit, after) =>
         rows.onlineWithOtherIncarnation(incarnation, limit, after),
       [Symbol.asyncDispose]: () => Promise.resolve(),

@@ -5,13 +5,18 @@ import { PasswordHasher } from "../../actors/access/password.ts";
 import type { Role } from "../../actors/access/principal.ts";
 import { Sessions } from "../../actors/access/sessions.ts";
 import { Users } from "../../actors/access/users.ts";
+import { Calls } from "../../actors/command/calls.ts";
 import { startChangesFollower } from "../../actors/device/changes.ts";
-import { deviceBehaviour } from "../../actors/device/device_behaviour.ts";
 import { createDeviceDirectory } from "../../actors/device/device_directory.ts";
-import type { DeviceMessage, DeviceState, PresenceRow } from "../../actors/device/messages.ts";
+import type { PresenceRow } from "../../actors/device/messages.ts";
 import { DeviceRegistry } from "../../actors/device/registry.ts";
 import { createDeviceStandings } from "../../actors/device/device_standing.ts";
-import { createMemoryViews, PRESENCE } from "../../actors/device/views.ts";
+import {
+  createMemoryViews,
+  PRESENCE,
+  type SeenDevice,
+  type SeenQuery,
+} from "../../actors/device/views.ts";
 import { LiveHub } from "../../actors/live/live_hub.ts";
 import { startLogSource } from "../../actors/live/log_source.ts";
 import { followRegistry } from "../../actors/live/registry_source.ts";
@@ -29,72 +34,17 @@ import { createHttpApp, type HttpApp } from "../../protocols/http/http_app.ts";
 import { ConsoleSite } from "../../protocols/http/console/site.ts";
 import { treeView } from "../../protocols/http/cluster_views.ts";
 import type { HttpPorts } from "../../protocols/http/ports.ts";
-import type { Context } from "../../runtime/actor/behaviour.ts";
-import { TimeoutError } from "../../runtime/errors.ts";
 import { createLogger } from "../../runtime/logger.ts";
 import type { ListedDeadLetter, PendingRecord } from "../../runtime/log/partition_log.ts";
 import { StoppedPartitions } from "../../runtime/log/stopped_partitions.ts";
 import { seededRandom } from "../../runtime/random.ts";
 import { LogTail } from "../../runtime/log/log_tail.ts";
-import { FakeIngress } from "./fake_ingress.ts";
+import { ActorIngress } from "./actor_ingress.ts";
 import { FakeLog } from "./fake_log.ts";
 import { createManualClock, type ManualClock } from "./manual_clock.ts";
 
 export const START_MS = 1_700_000_000_000;
 export const PASSWORD = "a long password";
-
-/** Answers questions of the API by the device's own behaviour. */
-class ActorIngress extends FakeIngress {
-  readonly states: Map<string, DeviceState>;
-  /** View `presence`, as the actors project it. */
-  readonly presence = new Map<string, PresenceRow>();
-  readonly #clock: ManualClock;
-  /** Questions stay unanswered. */
-  isSilent = false;
-
-  constructor(clock: ManualClock) {
-    super({ isAutomatic: true });
-    this.states = new Map();
-    this.#clock = clock;
-  }
-
-  override ask(address?: string, message?: { type: string }): Promise<unknown> {
-    if (this.isSilent) return Promise.reject(new TimeoutError("desire", 2_000));
-    return Promise.resolve(this.handle(address!, message as DeviceMessage));
-  }
-
-  /** Hands one message to the actor. Returns its reply. */
-  handle(address: string, message: DeviceMessage): unknown {
-    let reply: unknown;
-    const ignore = () => {};
-    const context = {
-      address,
-      nowMs: this.#clock.nowMs(),
-      recordId: "1-0-0",
-      traceId: "1-0-0",
-      send: ignore,
-      record: ignore,
-      project: (_view: string, key: string, row: PresenceRow | undefined) => {
-        if (row === undefined) this.presence.delete(key);
-        else this.presence.set(key, row);
-      },
-      remind: ignore,
-      cancelReminder: ignore,
-      downlink: ignore,
-      publish: ignore,
-      activity: ignore,
-      reply: (state: DeviceState, value: unknown) => (reply = value, state),
-    } as unknown as Context;
-    const state = this.states.get(address) ?? deviceBehaviour.initial("");
-    this.states.set(address, deviceBehaviour.receive(state, message, context));
-    return reply;
-  }
-
-  /** Hands everything that was offered so far to its actors. */
-  handleOffered(): void {
-    for (const { to, body } of this.messages.splice(0)) this.handle(to, body);
-  }
-}
 
 export class HttpHarness implements AsyncDisposable {
   readonly clock: ManualClock;
@@ -186,17 +136,11 @@ export class HttpHarness implements AsyncDisposable {
       answers: new KeptAnswers(this.answerOptions),
       telemetry: this.telemetry,
       site: new ConsoleSite({ clock, logger }),
+      calls: this.#calls(),
       peekState: (address) => Promise.resolve(this.ingress.states.get(address)),
       presence,
       live: { hub: this.hub },
-      bySeen: async (query) => {
-        const views = createMemoryViews();
-        const writes = [...this.ingress.presence].map(([key, row]) => {
-          return { view: PRESENCE, key, row: { ...row }, version: 1, at: row.atMs };
-        });
-        await views.write({ writes, cursor: 1 });
-        return await views.bySeen(query);
-      },
+      bySeen: (query) => this.#bySeen(query),
       cluster,
       health: { notReady: () => this.notReady, metrics: () => "roost_accepted_total 1\n" },
       suspended: this.suspended,
@@ -206,6 +150,26 @@ export class HttpHarness implements AsyncDisposable {
     };
     this.app = createHttpApp(this.ports);
     this.#resources.use(this.app);
+  }
+
+  #calls(): Calls {
+    const calls = new Calls({
+      ask: (address, message) => this.ingress.ask(address, message),
+      rows: (query) => Promise.resolve(this.ingress.calls.calls(query)),
+      clock: this.clock,
+      random: seededRandom(8),
+    });
+    this.ingress.onPublished = (topic, value) => calls.settle(topic, value);
+    return calls;
+  }
+
+  async #bySeen(query: SeenQuery): Promise<readonly SeenDevice[]> {
+    const views = createMemoryViews();
+    const writes = [...this.ingress.presence].map(([key, row]) => {
+      return { view: PRESENCE, key, row: { ...row }, version: 1, at: row.atMs };
+    });
+    await views.write({ writes, cursor: 1 });
+    return await views.bySeen(query);
   }
 
   #presenceOf(keys: readonly string[]): ReadonlyMap<string, PresenceRow> {

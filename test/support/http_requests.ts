@@ -1,6 +1,6 @@
 /** A request that each route of the API would take: for sweeps over all routes. */
 import type { Route } from "../../protocols/http/route.ts";
-import { PASSWORD } from "./http_harness.ts";
+import { PASSWORD, START_MS } from "./http_harness.ts";
 
 export interface SweepRequest {
   readonly method: string;
@@ -18,6 +18,8 @@ const DEFAULTS: PathValues = {
   event: "hot",
   id: "k1",
   partition: "0",
+  service: "restart",
+  callId: "c1",
 };
 let made = 0;
 
@@ -70,6 +72,8 @@ function bodyOf(route: Route, values: PathValues): unknown {
       return { product: values.product, device: `d-${made++}` };
     case "PATCH /api/v1/devices/{product}/{device}/shadow":
       return { desired: { on: true } };
+    case "POST /api/v1/devices/{product}/{device}/services/{service}":
+      return { expiresAt: START_MS + 60_000 };
     case "POST /api/v1/cluster/tree/kill":
       return { path: "gateways/http" };
     case "POST /api/v1/cluster/dead-letters/replay":

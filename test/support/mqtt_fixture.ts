@@ -42,6 +42,17 @@ export class FakeDirectory implements DeviceDirectory {
     return this.validate(product, values).refused.length === 0;
   }
 
+  /** A field named `bad` is refused; everything else is kept. */
+  eventIssues(_product: string, _event: string, data: unknown, path: string): Issue[] {
+    if (typeof data !== "object" || data === null || !("bad" in data)) return [];
+    const at = path === "" ? "bad" : `${path}.bad`;
+    return [{ path: at, rule: "unknown", message: "Cannot accept bad: there is no such field" }];
+  }
+
+  callIssues(_product: string, _service: string, part: string, value: unknown): Issue[] {
+    return this.eventIssues("", "", value, part);
+  }
+
   lateDaysMax(): number {
     return 30;
   }

@@ -56,7 +56,8 @@ export function isOwnActor(
   address: string,
 ): boolean {
   const [kind, product] = address.split("/", 2);
-  const project = kind === "device" ? directory.projectOf(product ?? "") : undefined;
+  const isOfDevice = kind === "device" || kind === "command";
+  const project = isOfDevice ? directory.projectOf(product ?? "") : undefined;
   return (project ?? DEFAULT_PROJECT) === caller?.project;
 }
 

@@ -3,6 +3,7 @@ import type { Ingest } from "../ingest.ts";
 import type { LiveFeeds } from "../live_feeds.ts";
 import type { HttpPorts } from "../ports.ts";
 import type { Route } from "../route.ts";
+import { callRoutes } from "./call_routes.ts";
 import { clusterRoutes } from "./cluster_routes.ts";
 import { deadLetterRoutes } from "./dead_letter_routes.ts";
 import { deviceRoutes } from "./device_routes.ts";
@@ -29,6 +30,7 @@ export function createRoutes(ports: HttpPorts, ingest: Ingest, feeds: LiveFeeds)
     ...productRoutes(ports),
     ...deviceRoutes(ports),
     ...shadowRoutes(ports),
+    ...callRoutes(ports),
     ...telemetryRoutes(ports),
     ...eventRoutes(ports),
     ...liveRoutes(ports, feeds),

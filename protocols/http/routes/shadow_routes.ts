@@ -15,6 +15,7 @@ import { answer, preconditionFailed } from "../responses.ts";
 import { createRoute, type Route } from "../route.ts";
 import { DEVICE_PARAMS, NAME, time, VALUE, VALUES } from "../schemas.ts";
 import { requireDevice } from "./device_access.ts";
+import { assertNotSuspended } from "./suspension.ts";
 
 const TIMED = z.object({ value: VALUE, at: time("Time of the value.") });
 const TIMED_VALUES = z.record(z.string(), TIMED);
@@ -124,7 +125,7 @@ function desire(ports: HttpPorts): Route {
         ...(expectedVersion === undefined ? undefined : { expectedVersion }),
       };
       const address = deviceAddress(params.product, params.device);
-      assertNotSuspended(ports, address);
+      assertNotSuspended(ports, address, "change the shadow");
       const reply = await ports.ingress.ask(address, message, {
         timeoutMs: LIMITS.httpAskMs,
       }) as ShadowReply;
@@ -139,13 +140,6 @@ function desire(ports: HttpPorts): Route {
       throw new ProblemError("conflict", detail, { headers: { etag: tagOf(reply.version) } });
     },
   });
-}
-
-/** @throws {ProblemError} The actor is full of dead letters: the question would be one more. */
-function assertNotSuspended({ suspended }: HttpPorts, address: string): void {
-  if (!suspended.has(address)) return;
-  const detail = "Cannot change the shadow: the device has too many dead letters";
-  throw new ProblemError("suspended", detail, { hint: "Replay one of them" });
 }
 
 /** @throws {InvalidError} What the thing model does not allow to be set. */
