@@ -366,6 +366,15 @@ export const LIMITS = {
    * million rows take days; too big: appends wait behind a page.
    */
   mqttSessionPageRows: 256,
+  /**
+   * Wills in memory, of connected devices and of absent ones whose delay runs. Each came in a CONNECT
+   * (`mqttConnectBytesMax`). At the bound a CONNECT with one is refused.
+   */
+  mqttWillBytesMax: 32 * 1024 * 1024,
+  /** Wills published a second at most: a node that died leaves one for each device. */
+  mqttWillsPerSecondMax: 2_000,
+  /** Rows of wills read in one step at the start. */
+  mqttWillPageRows: 1_000,
   /** Sessions of absent devices kept in memory; the others are read from their rows. */
   mqttAwaySessionsMax: 10_000,
   /** Failed logins of one network within a minute, after which it is refused unheard. */

@@ -22,7 +22,7 @@ import { treeView } from "../protocols/http/cluster_views.ts";
 import { type HttpGateway, startHttpGateway } from "../protocols/http/http_gateway.ts";
 import { httpPortsOf, type NodeView } from "../protocols/http/node_ports.ts";
 import { type MqttGateway, startMqttGateway } from "../protocols/mqtt/gateway.ts";
-import { sessionKey } from "../protocols/mqtt/session.ts";
+import { rowsOfDevice } from "../protocols/mqtt/rows_of_device.ts";
 import { tlsListenerOf } from "../protocols/mqtt/tls_files.ts";
 import { idOf, kindOf } from "./actor/address.ts";
 import type { TransientEffect } from "./actor/batch.ts";
@@ -318,7 +318,7 @@ class Node {
       views: () => this.parts.views,
       remove: (product, device) => {
         const name = `${product}/${device}`;
-        return this.#tell(`device/${name}`, REMOVED, { key: sessionKey(name) });
+        return this.#tell(`device/${name}`, REMOVED, rowsOfDevice(name));
       },
       send: (address, body) => this.#tell(address, body),
     });
@@ -420,13 +420,11 @@ class Node {
     }
   }
 
-  /** A message of the node itself to an actor, with a row; resolves when both are durable. */
-  async #tell(address: string, body: Uint8Array, row?: GatewayRow): Promise<void> {
+  /** A message of the node itself to an actor, with rows; resolves when all are durable. */
+  async #tell(address: string, body: Uint8Array, rows: readonly GatewayRow[] = []): Promise<void> {
     const head = packHead({ to: address, budget: LIMITS.budgetPerRootRecord });
     const target = { partition: partitionOfActor(address), head };
-    const number = row === undefined
-      ? this.ingress.offer(target, [body])
-      : this.ingress.offerWithRow(target, [body], row);
+    const number = this.ingress.offerWithRows(target, [body], rows);
     if (number === undefined) throw new UnavailableError("log", "No room in the log");
     await untilDurable(this.ingress, number);
   }

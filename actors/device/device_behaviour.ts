@@ -7,6 +7,7 @@ import type { Behaviour, Context, Json } from "../../runtime/actor/behaviour.ts"
 import { AssertionError } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import type { CommandMessage } from "../command/messages.ts";
+import type { Carried } from "./carried.ts";
 import {
   deltaOf,
   INITIAL_STATE,
@@ -22,7 +23,6 @@ import {
   type DeviceState,
   NODE_RESTARTED,
   type PresenceRow,
-  type Sample,
   type ShadowReply,
 } from "./messages.ts";
 
@@ -40,9 +40,11 @@ export const deviceBehaviour: Behaviour<DeviceState, DeviceMessage> = {
   receive(state, message, context) {
     switch (message.type) {
       case "properties":
-        return report(state, message.samples, context);
+        return report(state, message, context);
       case "event":
         return raise(state, message, context);
+      case "message":
+        return hear(state, message.carried, context);
       case "connected":
         return connect(state, message, context);
       case "disconnected":
@@ -70,9 +72,18 @@ export const deviceBehaviour: Behaviour<DeviceState, DeviceMessage> = {
   },
 };
 
-function report(state: DeviceState, samples: readonly Sample[], context: Context): DeviceState {
+/** A will is no word of its device: that was heard of last when its connection ended. */
+function hear(state: DeviceState, carried: Carried | undefined, context: Context): DeviceState {
+  if (carried?.isWill === true) return state;
   showHeard(state, context);
-  const next = withReported(state, samples, context.nowMs);
+  return { ...state, lastSeenAtMs: context.nowMs };
+}
+
+function report(state: DeviceState, message: Of<"properties">, context: Context): DeviceState {
+  const isWill = message.carried?.isWill === true;
+  if (!isWill) showHeard(state, context);
+  const lastSeenAtMs = isWill ? state.lastSeenAtMs ?? context.nowMs : context.nowMs;
+  const next = withReported(state, message.samples, context.nowMs, lastSeenAtMs);
   if (next !== undefined) {
     if (Object.keys(next.desired).length > 0) publishDelta(state, next, context);
     return next;
@@ -80,14 +91,13 @@ function report(state: DeviceState, samples: readonly Sample[], context: Context
   // History has the values all the same; only the last values stay as they were.
   const refusal = { type: "refused", reason: "state_full", detail: STATE_FULL, at: context.nowMs };
   context.publish(context.address, refusal);
-  return { ...state, lastSeenAtMs: context.nowMs };
+  return { ...state, lastSeenAtMs };
 }
 
 function raise(state: DeviceState, message: Of<"event">, context: Context): DeviceState {
   const { event, at = context.nowMs, data } = message;
   context.record("event", { event, at, data });
-  showHeard(state, context);
-  return { ...state, lastSeenAtMs: context.nowMs };
+  return hear(state, message.carried, context);
 }
 
 function connect(state: DeviceState, message: Of<"connected">, context: Context): DeviceState {

@@ -221,6 +221,19 @@ Deno.test("presence is true once it was told again, in whatever order letters ar
   }
 });
 
+Deno.test("a message of its own says that a device was heard of, a will does not", () => {
+  const device = new TestDevice();
+  device.send(connected("x.1", 1), 10);
+  device.send(disconnected("x.1"), 20);
+  const isWill = { carried: { isWill: true } } as const;
+  device.send({ ...report({ on: false }), ...isWill } as DeviceMessage, 90_000);
+  device.send({ type: "event", event: "lost", data: {}, ...isWill }, 90_001);
+  assert.deepEqual(device.send({ type: "message", topic: "s", text: "", ...isWill }, 90_002), []);
+  assert.deepEqual([device.values(), device.state.lastSeenAtMs], [{ on: false }, 20]);
+  device.send({ type: "message", topic: "s", text: "" }, 90_003);
+  assert.equal(device.state.lastSeenAtMs, 90_003);
+});
+
 Deno.test("desired values wait for the connection, and differ until they are reported", () => {
   const device = new TestDevice();
   assert.deepEqual(device.send({ type: "desire", values: { on: true, level: 3 } }, 5), [

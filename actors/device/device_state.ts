@@ -28,6 +28,7 @@ export function withReported(
   state: DeviceState,
   samples: readonly Sample[],
   nowMs: number,
+  lastSeenAtMs = nowMs,
 ): DeviceState | undefined {
   const reported: Record<string, TimedValue> = { ...state.reported };
   let bytes = state.bytes;
@@ -45,7 +46,7 @@ export function withReported(
     }
   }
   if (bytes + FIXED_BYTES > LIMITS.stateBytesMax && bytes > state.bytes) return undefined;
-  return { ...state, reported, bytes, lastSeenAtMs: nowMs };
+  return { ...state, reported, bytes, lastSeenAtMs };
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Messages of the device actor `device/{product}/{device}`: what gateways, the API and it exchange. */
 import type { Json, Message } from "../../runtime/actor/behaviour.ts";
 import type { CallAnswer } from "../command/messages.ts";
+import type { Carried } from "./carried.ts";
 
 /** Values by property name; flat, each value as the thing model allows. */
 export type Values = { readonly [property: string]: Json };
@@ -13,8 +14,26 @@ export interface Sample {
 
 export type DeviceMessage =
   /** Reported properties, validated by the gateway against the thing model. */
-  | { readonly type: "properties"; readonly samples: readonly Sample[] }
-  | { readonly type: "event"; readonly event: string; readonly at?: number; readonly data: Json }
+  | {
+    readonly type: "properties";
+    readonly samples: readonly Sample[];
+    readonly carried?: Carried;
+  }
+  | {
+    readonly type: "event";
+    readonly event: string;
+    readonly at?: number;
+    readonly data: Json;
+    readonly carried?: Carried;
+  }
+  /** On a topic of the device's own, after its prefix: kept as it is, in one of the two forms. */
+  | {
+    readonly type: "message";
+    readonly topic: string;
+    readonly text?: string;
+    readonly base64?: string;
+    readonly carried?: Carried;
+  }
   /**
    * A connection was accepted. `session` is unique for ever: `{incarnation}.{n}`; `epoch` rises with
    * every connection of the installation, so that a late close of an old one is recognised.

@@ -121,6 +121,36 @@ export function decodeEvent(
   return encoded({ type: "event", event, ...rounded, data }, 1, NONE);
 }
 
+/**
+ * A message on a topic that nobody takes, of any bytes: as text where they are one, which is what
+ * people read in a trace.
+ */
+export function decodeMessage(payload: Uint8Array, topic: string): DecodedUplink {
+  if (payload.byteLength > LIMITS.payloadBytesMax) return tooLarge(payload);
+  const text = textOf(payload);
+  const body = text === undefined
+    ? { type: "message", topic, base64: asBuffer(payload).toString("base64") }
+    : { type: "message", topic, text };
+  return { ok: true, parts: [ENCODER.encode(JSON.stringify(body))], points: 0, refused: NONE };
+}
+
+/** Undefined if it is none, or grows by more than base64 does where it is escaped. */
+function textOf(payload: Uint8Array): string | undefined {
+  try {
+    const text = DECODER.decode(payload);
+    return JSON.stringify(text).length > text.length + payload.length / 3 + 2 ? undefined : text;
+  } catch {
+    return undefined;
+  }
+}
+
+function tooLarge(payload: Uint8Array): DecodedUplink & { ok: false } {
+  return refusal(
+    "too_large",
+    `Cannot accept ${payload.byteLength} B: payloadBytesMax is ${LIMITS.payloadBytesMax}`,
+  );
+}
+
 export function refusal(
   code: UplinkRefusal,
   detail: string,
@@ -133,12 +163,7 @@ export type Parsed = { readonly ok: true; readonly value: unknown } | DecodedUpl
 
 /** JSON of a payload, in whatever shape. */
 export function parseJson(payload: Uint8Array): Parsed {
-  if (payload.byteLength > LIMITS.payloadBytesMax) {
-    return refusal(
-      "too_large",
-      `Cannot accept ${payload.byteLength} B: payloadBytesMax is ${LIMITS.payloadBytesMax}`,
-    );
-  }
+  if (payload.byteLength > LIMITS.payloadBytesMax) return tooLarge(payload);
   let text: string;
   try {
     text = isAscii(payload) ? asBuffer(payload).latin1Slice() : DECODER.decode(payload);

@@ -88,6 +88,10 @@ export function leave(
   state.figures.connections--;
   const { key } = identity;
   tellDisconnected(state, connection, reason);
+  if (connection.will !== undefined) {
+    state.wills.lost(key, connection.will, session.expirySeconds);
+    connection.will = undefined;
+  }
   session.downlinks.rewind();
   session.endedAtMs = state.clock.nowMs();
   if (session.isLasting) {
@@ -109,12 +113,15 @@ export function forgetDevice(state: GatewayState, key: string, reason: string): 
   const connection = state.byDevice.get(key);
   if (connection !== undefined) {
     const { session } = connection;
+    state.wills.forget(key, connection.will);
+    connection.will = undefined;
     if (session !== undefined) {
       session.expirySeconds = 0;
       session.hasRow = false;
     }
     close(state, connection, REASON.administrative, reason);
   }
+  state.wills.forget(key, undefined);
   state.away.delete(key);
   state.evicted?.add(key);
   state.owed.forget(key);

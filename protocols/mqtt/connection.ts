@@ -12,6 +12,7 @@ import type { MqttVersion } from "./codec.ts";
 import { encodePacket } from "./codec.ts";
 import { PACKET } from "./frame.ts";
 import type { Session } from "./session.ts";
+import type { Will } from "./will_row.ts";
 import { encodeBinary, encodeClose, STATUS, type WebSocketReader } from "./web_socket.ts";
 
 /**
@@ -53,6 +54,8 @@ export class Connection {
   identity: Identity | undefined;
   /** Present in stage `open`. */
   session: Session | undefined;
+  /** Kept from the CONNACK on until it is dropped or published. */
+  will: Will | undefined;
   /** Of stage `open`: rises with every connection of the installation. */
   epoch = 0;
   readonly acks: AckQueue = new AckQueue();

@@ -30,10 +30,12 @@ export interface MqttFigures {
   acknowledgementsSent: number;
   /** Messages refused for good, all reasons; `refuse` has them by reason. */
   refused: number;
-  /** On unknown topics under the own prefix: acknowledged, and nobody there yet to take them. */
+  /** On unknown topics under the own prefix: kept in the log, and nobody there yet to take them. */
   unrouted: number;
-  /** Wills in CONNECT, which nobody publishes yet. */
-  willsIgnored: number;
+  /** Wills handed to the log. */
+  willsPublished: number;
+  /** Rows found at the start that could not be read. */
+  willRowsUnreadable: number;
   qos2Repeats: number;
   downlinksSent: number;
   downlinksAcknowledged: number;
@@ -79,7 +81,8 @@ export function createFigures(
     acknowledgementsSent: 0,
     refused: 0,
     unrouted: 0,
-    willsIgnored: 0,
+    willsPublished: 0,
+    willRowsUnreadable: 0,
     qos2Repeats: 0,
     downlinksSent: 0,
     downlinksAcknowledged: 0,

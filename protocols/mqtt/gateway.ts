@@ -26,6 +26,7 @@ import { SessionSweep } from "./session_sweep.ts";
 import { Strangers } from "./strangers.ts";
 import { closeStopped } from "./stopped.ts";
 import { sweep } from "./sweep.ts";
+import { Wills } from "./wills.ts";
 import { readTlsFiles, type TlsFiles, TlsReload } from "./tls_files.ts";
 
 export interface MqttGatewayOptions extends MqttPorts {
@@ -67,6 +68,7 @@ const DRAIN_MS_MAX = 2_000;
 export async function startMqttGateway(options: MqttGatewayOptions): Promise<MqttGateway> {
   const state = createState(options);
   const listeners = await openListeners(state, options);
+  void state.wills.load();
   const subscriptions = [
     options.ingress.onSettled((settled) => settle(state, settled)),
     options.ingress.onRoom(roomListener(state)),
@@ -102,6 +104,7 @@ export async function startMqttGateway(options: MqttGatewayOptions): Promise<Mqt
     close: (product, device, reason) => closeDevice(state, product, device, reason),
     [Symbol.asyncDispose]: () =>
       drained ??= drain(state, listeners).finally(() => {
+        state.wills[Symbol.dispose]();
         cancelSweep();
         listeners.reload?.[Symbol.dispose]();
         retelling[Symbol.dispose]();
@@ -117,7 +120,7 @@ function createState(ports: MqttPorts): GatewayState {
   const { ingress, clock } = ports;
   // What a gateway before this one handed in: rows that are read earlier may be old.
   const before = untilDurable(ingress, ingress.offered);
-  return {
+  const state: GatewayState = {
     ...ports,
     readRow: (key) => before.then(() => ports.readRow(key)),
     readRows: (query) => before.then(() => ports.readRows(query)),
@@ -126,6 +129,9 @@ function createState(ports: MqttPorts): GatewayState {
     strangers,
     throttle: new LoginThrottle(),
     owed: new OwedWrites(ingress),
+    get wills() {
+      return wills;
+    },
     appends: new PendingAppends(),
     sockets: new Set(),
     handshakes: new Set(),
@@ -136,6 +142,8 @@ function createState(ports: MqttPorts): GatewayState {
     isDraining: false,
     nowMs: clock.nowMs(),
   };
+  const wills = new Wills(state);
+  return state;
 }
 
 interface Listeners {

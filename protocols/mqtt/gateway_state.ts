@@ -19,6 +19,7 @@ import type { OwedWrites } from "./owed_writes.ts";
 import type { PendingAppends } from "./pending_appends.ts";
 import { encodeSession, type Session, sessionKey } from "./session.ts";
 import type { Strangers } from "./strangers.ts";
+import type { Wills } from "./wills.ts";
 
 export interface MqttPorts {
   readonly ingress: Ingress;
@@ -48,6 +49,7 @@ export interface GatewayState extends MqttPorts {
   readonly throttle: LoginThrottle;
   readonly strangers: Strangers<Connection | Handshake>;
   readonly owed: OwedWrites;
+  readonly wills: Wills;
   readonly appends: PendingAppends;
   readonly sockets: Set<Connection>;
   /** TLS sockets that are not among `sockets` yet. */
@@ -104,7 +106,7 @@ export function offerSession(
   const row = { key: sessionKey(key), value: encodeSession(session) };
   const append = parts === undefined
     ? state.ingress.offerRow(row.key, row.value)
-    : state.ingress.offerWithRow(target, parts, row);
+    : state.ingress.offerWithRows(target, parts, [row]);
   if (append === undefined) return undefined;
   session.rowAppend = append;
   session.hasRow = true;

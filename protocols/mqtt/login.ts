@@ -1,19 +1,22 @@
 /** CONNECT: who it is, whether it may, and which session it goes on with. */
+import { Buffer } from "node:buffer";
 import type { IConnackPacket, IConnectPacket } from "mqtt-packet";
 import { messageOf } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import { isName } from "../../actors/registry/names.ts";
+import { type Denial, denialOf } from "./access.ts";
 import { close, closeAfter, leave } from "./closing.ts";
 import { decodeConnect, encodePacket } from "./codec.ts";
 import type { Connection, Identity } from "./connection.ts";
 import { pumpDownlinks } from "./downlink.ts";
 import { bodyStart } from "./frame.ts";
-import { type GatewayState, targetOf } from "./gateway_state.ts";
+import { type GatewayState, keepSession, targetOf } from "./gateway_state.ts";
 import { askDelivery, tellConnected } from "./presence.ts";
 import { CONNACK_3, REASON } from "./reason.ts";
 import { decodeSession, encodeSession, Session, sessionKey } from "./session.ts";
 import { withhold } from "./stopped.ts";
 import { prefixOf } from "./topic.ts";
+import type { Will } from "./will_row.ts";
 
 /** The largest packet that we take, announced to MQTT 5 clients. */
 export const PACKET_BYTES_MAX = LIMITS.payloadBytesMax + LIMITS.mqttOverheadBytesMax;
@@ -33,7 +36,6 @@ export function connect(
   connection.version = level;
   const packet = decodeConnect(bytes);
   if (packet?.cmd !== "connect") return close(state, connection, 0, "malformed");
-  if (packet.will !== undefined) state.figures.willsIgnored++;
   if (level === 4 && packet.clientId === "" && packet.clean !== true) {
     return refuse(state, connection, CONNACK_3.badClientId, REASON.ok, "bad_client_id");
   }
@@ -49,9 +51,14 @@ export function connect(
   }
   const identity = authenticate(state, connection, packet);
   if (identity === undefined) return;
+  const will = willOf(packet, identity.prefix);
+  if (typeof will === "string") return refuseWill(state, connection, will);
+  if (will !== undefined && state.wills.isFull(will)) {
+    return refuse(state, connection, CONNACK_3.unavailable, REASON.quotaExceeded, "wills_full");
+  }
   takeIdentity(state, connection, identity);
   if (withhold(state, connection)) return;
-  const plan = planOf(packet, connection);
+  const plan = { ...planOf(packet, connection), will };
   findSession(state, connection, identity, plan, resume);
 }
 
@@ -147,9 +154,32 @@ interface ConnectPlan {
   /** Told to MQTT 5 clients where it differs from what they asked. */
   readonly serverKeepAliveSeconds: number | undefined;
   readonly hasClientId: boolean;
+  readonly will: Will | undefined;
 }
 
-function planOf(packet: IConnectPacket, connection: Connection): ConnectPlan {
+/** What a CONNECT wants published if its connection is lost; a `Denial` if it may not. */
+function willOf({ will }: IConnectPacket, prefix: string): Will | Denial | undefined {
+  if (will === undefined) return undefined;
+  const denial = denialOf("will", will.topic, prefix);
+  if (denial !== undefined) return denial;
+  return {
+    suffix: will.topic.slice(prefix.length),
+    payload: Uint8Array.from(Buffer.from(will.payload ?? "")),
+    qos: will.qos ?? 0,
+    isRetained: will.retain === true,
+    delaySeconds: will.properties?.willDelayInterval ?? 0,
+  };
+}
+
+function refuseWill(state: GatewayState, connection: Connection, denial: Denial): void {
+  const isInvalid = denial === "invalid";
+  // 3.1.1 has no word for a topic that is none: the packet is malformed.
+  if (isInvalid && !connection.isV5) return close(state, connection, 0, "malformed");
+  const reason = isInvalid ? REASON.topicInvalid : REASON.notAuthorized;
+  refuse(state, connection, CONNACK_3.notAuthorized, reason, `will_${denial}`);
+}
+
+function planOf(packet: IConnectPacket, connection: Connection): Omit<ConnectPlan, "will"> {
   const asked = packet.keepalive ?? 0;
   const properties = packet.properties ?? {};
   const max = LIMITS.mqttKeepAliveSecondsMax;
@@ -179,11 +209,16 @@ function findSession(
   plan: ConnectPlan,
   resume: (connection: Connection) => void,
 ): void {
+  if (!state.wills.isLoaded) { // It may have one that is due.
+    state.wills.loaded.then(() => {
+      if (connection.stage === "connecting") findSession(state, connection, identity, plan, resume);
+    });
+    return;
+  }
   const known = state.away.get(identity.key);
   state.away.delete(identity.key);
   if (plan.isClean || known !== undefined) {
-    open(state, connection, identity, plan, plan.isClean ? undefined : known);
-    return resume(connection);
+    return enter(state, connection, identity, plan, plan.isClean ? undefined : known, resume);
   }
   const key = sessionKey(identity.key);
   state.readRow(key).then((row) => {
@@ -192,12 +227,39 @@ function findSession(
     if (row !== undefined && session === undefined) {
       state.logger.error("session row cannot be read", { key });
     }
-    open(state, connection, identity, plan, session);
-    resume(connection);
+    enter(state, connection, identity, plan, session, resume);
   }).catch((fault) => {
     state.logger.error("session row cannot be read", { key, fault: messageOf(fault) });
     if (connection.stage !== "connecting") return;
     refuse(state, connection, CONNACK_3.unavailable, REASON.unavailable, "unavailable");
+  });
+}
+
+/** Opens once its will is durable: from the CONNACK on it is promised (3: 3.1.2-8). */
+function enter(
+  state: GatewayState,
+  connection: Connection,
+  identity: Identity,
+  plan: ConnectPlan,
+  found: Session | undefined,
+  resume: (connection: Connection) => void,
+): void {
+  const { key } = identity;
+  const { will } = plan;
+  state.wills.settle(key, found !== undefined && !found.isExpired(state.clock.nowMs()));
+  if (will === undefined) {
+    open(state, connection, identity, plan, found);
+    return resume(connection);
+  }
+  // What was found is not in `away` any more: if the peer goes, it must not be lost.
+  if (found !== undefined) keepSession(state, key, found);
+  void state.wills.store(key, will).then(() => {
+    if (connection.stage !== "connecting") return state.wills.drop(key, will);
+    const kept = found === undefined ? undefined : state.away.get(key);
+    state.away.delete(key);
+    connection.will = will;
+    open(state, connection, identity, plan, kept ?? found);
+    resume(connection);
   });
 }
 

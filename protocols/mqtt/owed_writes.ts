@@ -4,6 +4,7 @@
  * more logins are taken: each one owes at most a few.
  */
 import type { Ingress, IngressTarget } from "../../runtime/log/ingress.ts";
+import type { GatewayRow } from "../../runtime/log/partition_log.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import { type Session, sessionKey } from "./session.ts";
 
@@ -13,13 +14,15 @@ type OwedWrite =
     readonly type: "message";
     readonly key: string;
     readonly target: IngressTarget;
-    readonly body: Uint8Array;
+    readonly parts: readonly Uint8Array[];
+    readonly rows: readonly GatewayRow[];
   }
   | {
     readonly type: "row";
     readonly key: string;
+    readonly rowKey: string;
     readonly value: Uint8Array | undefined;
-    readonly session: Session | undefined;
+    readonly onWritten: ((append: number) => void) | undefined;
   };
 
 export class OwedWrites {
@@ -38,11 +41,13 @@ export class OwedWrites {
     return this.#queue.length >= 2 * LIMITS.mqttAwaySessionsMax;
   }
 
+  /** @param rows Written with the message, or not at all. */
   message(
     device: { readonly key: string; readonly target: IngressTarget },
-    body: Uint8Array,
+    parts: readonly Uint8Array[],
+    rows: readonly GatewayRow[] = [],
   ): void {
-    this.#add({ type: "message", key: device.key, target: device.target, body });
+    this.#add({ type: "message", key: device.key, target: device.target, parts, rows });
   }
 
   /** The session row of a device; no value removes it. @param session Learns the append of its row. */
@@ -51,7 +56,20 @@ export class OwedWrites {
       session.rowAppend = Infinity;
       session.hasRow = value !== undefined;
     }
-    this.#add({ type: "row", key, value, session });
+    const onWritten = session === undefined
+      ? undefined
+      : (append: number) => void (session.rowAppend = append);
+    this.put(key, sessionKey(key), value, onWritten);
+  }
+
+  /** Any row of a device; no value removes it. @param onWritten Told the append that has it. */
+  put(
+    key: string,
+    rowKey: string,
+    value: Uint8Array | undefined,
+    onWritten?: (append: number) => void,
+  ): void {
+    this.#add({ type: "row", key, rowKey, value, onWritten });
   }
 
   /** A device was deleted: nothing of it may come after its removal. */
@@ -73,10 +91,10 @@ export class OwedWrites {
 
   #write(write: OwedWrite): boolean {
     const append = write.type === "message"
-      ? this.#ingress.offer(write.target, [write.body])
-      : this.#ingress.offerRow(sessionKey(write.key), write.value);
+      ? this.#ingress.offerWithRows(write.target, write.parts, write.rows)
+      : this.#ingress.offerRow(write.rowKey, write.value);
     if (append === undefined) return false;
-    if (write.type === "row" && write.session !== undefined) write.session.rowAppend = append;
+    if (write.type === "row") write.onWritten?.(append);
     return true;
   }
 }

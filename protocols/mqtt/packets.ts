@@ -1,5 +1,6 @@
 /** Bytes of a socket, cut into packets, each handled in order of arrival. */
 import { Buffer } from "node:buffer";
+import type { IDisconnectPacket } from "mqtt-packet";
 import { LIMITS } from "../../runtime/limits.ts";
 import { close, leave, stopHolding } from "./closing.ts";
 import { decodePacket } from "./codec.ts";
@@ -157,7 +158,7 @@ function handle(
     case "unsubscribe":
       return unsubscribe(state, connection, packet);
     case "disconnect":
-      return disconnect(state, connection, packet.properties?.sessionExpiryInterval);
+      return disconnect(state, connection, packet);
     case undefined:
       close(state, connection, REASON.malformed, "malformed");
       return true;
@@ -205,12 +206,18 @@ function acknowledged(
 function disconnect(
   state: GatewayState,
   connection: Connection,
-  expirySeconds: number | undefined,
+  packet: IDisconnectPacket,
 ): true {
   const session = connection.session!;
+  const expirySeconds = packet.properties?.sessionExpiryInterval;
   if (connection.isV5 && expirySeconds !== undefined) {
     if (!session.isLasting && expirySeconds > 0) return violates(state, connection);
     session.expirySeconds = Math.min(expirySeconds, LIMITS.mqttSessionExpirySecondsMax);
+  }
+  // 3: 3.1.2-10, 5: 3.14.4-3. With any other reason the client wants its will published.
+  if (connection.will !== undefined && (packet.reasonCode ?? 0) === 0) {
+    state.wills.drop(connection.identity!.key, connection.will);
+    connection.will = undefined;
   }
   close(state, connection, 0, "disconnect");
   return true;

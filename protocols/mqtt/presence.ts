@@ -48,7 +48,7 @@ export function askDelivery(state: GatewayState, connection: Connection): void {
 
 function tell(state: GatewayState, { identity }: Connection, message: DeviceMessage): void {
   if (isSuspended(state, identity!.key)) return;
-  state.owed.message(identity!, encodeMessage(message));
+  state.owed.message(identity!, [encodeMessage(message)]);
 }
 
 /** Tells the actors of the devices in `untold` how they are, at a bounded rate. */
@@ -95,7 +95,7 @@ export class Retelling implements Disposable {
     } else if (!isSuspended(state, key)) {
       const [product, device] = key.split("/") as [string, string];
       const message = encodeMessage({ type: "absent", epoch: state.nextEpoch() });
-      state.owed.message({ key, target: targetOf(product, device) }, message);
+      state.owed.message({ key, target: targetOf(product, device) }, [message]);
     }
   }
 }

@@ -4,13 +4,8 @@
  */
 import type { Buffer } from "node:buffer";
 import type { Issue } from "../../runtime/errors.ts";
-import {
-  type DecodedUplink,
-  decodeEvent,
-  decodeUplink,
-  isName,
-} from "../../actors/device/uplink.ts";
-import { decodeReply } from "../../actors/device/uplink_reply.ts";
+import { type DecodedUplink, decodeUplink } from "../../actors/device/uplink.ts";
+import { denialOf } from "./access.ts";
 import { ACK } from "./ack_queue.ts";
 import { close } from "./closing.ts";
 import type { Connection } from "./connection.ts";
@@ -26,7 +21,7 @@ import {
 } from "./gateway_state.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import { REASON } from "./reason.ts";
-import { parseReplyTopic } from "./topic.ts";
+import { decodeTopic, isOwnTopic } from "./routing.ts";
 
 /** Paths of refused points that one `errors` message names. */
 const ISSUES_TOLD_MAX = 10;
@@ -97,34 +92,26 @@ function route(
   const topic = topicOf(bytes);
   if (topic === undefined) return violates(state, connection, REASON.topicInvalid);
   const { product, prefix } = connection.identity!;
-  if (!topic.startsWith(prefix)) return refuseOutside(state, connection, topic);
   const suffix = topic.slice(prefix.length);
-  if (suffix.startsWith("events/") && !suffix.includes("/", 7)) {
-    const event = suffix.slice(7);
-    if (!isName(event)) {
-      const detail = "Cannot accept the event: its name is not 1 to 64 of A-Z a-z 0-9 _ . : -";
-      return refuse(state, connection, suffix, "malformed", detail);
-    }
-    const decoded = decodeEvent(payload, event, state.directory, product, state.nowMs);
-    return take(state, connection, suffix, decoded);
-  }
-  const call = parseReplyTopic(suffix);
-  if (call !== undefined) {
-    const decoded = decodeReply(payload, call, state.directory, product);
-    return take(state, connection, suffix, decoded);
+  const denial = denialOf(frame.isRetain ? "retain" : "publish", topic, prefix);
+  if (denial === "invalid") return violates(state, connection, REASON.topicInvalid);
+  if (denial === "outside_prefix") return refuseOutside(state, connection, topic);
+  if (denial === "platform_topic") {
+    const detail = "Cannot accept the topic: only the platform publishes on it";
+    return refuse(state, connection, suffix, denial, detail, REASON.notAuthorized);
   }
   if (suffix === "shadow/get") return askShadow(state, connection);
   if (suffix === "time/get") return answerTime(state, connection, payload);
-  state.figures.unrouted++;
-  acknowledge(state, connection, 0, REASON.ok, 0);
+  const decoded = decodeTopic(suffix, payload, state.directory, product, state.nowMs);
+  if (!take(state, connection, suffix, decoded)) return false;
+  if (isOwnTopic(suffix)) state.figures.unrouted++;
   return true;
 }
 
-/** Undefined if it is not UTF-8, or has characters that no topic of a PUBLISH may have. */
+/** Undefined if it is not UTF-8. */
 function topicOf(bytes: Buffer): string | undefined {
   try {
-    const topic = TEXT.decode(bytes.subarray(frame.topicStart, frame.topicEnd));
-    return /[\0+#]/.test(topic) ? undefined : topic;
+    return TEXT.decode(bytes.subarray(frame.topicStart, frame.topicEnd));
   } catch {
     return undefined;
   }

@@ -31,11 +31,11 @@ export interface Ingress {
   offer(target: IngressTarget, parts: readonly Uint8Array[]): number | undefined;
   /** Writes a row with the open append (absent value deletes). Same return. */
   offerRow(key: string, value: Uint8Array | undefined): number | undefined;
-  /** Both or neither: a message and a row that no crash may part. One append has them. Same return. */
-  offerWithRow(
+  /** All or nothing: a message and rows that no crash may part. One append has them. Same return. */
+  offerWithRows(
     target: IngressTarget,
     parts: readonly Uint8Array[],
-    row: GatewayRow,
+    rows: readonly GatewayRow[],
   ): number | undefined;
   /** Called with the highest append number that is durable, in order, in one synchronous burst. */
   onSettled(listener: (appendNumber: number) => void): () => void;
@@ -148,18 +148,18 @@ export class GroupIngress implements Ingress {
 
   offerRow(key: string, value: Uint8Array | undefined): number | undefined {
     const row = value === undefined ? { key } : { key, value };
-    if (!this.#admitWithRow(0, row)) return undefined;
+    if (!this.#admitWithRows(0, [row])) return undefined;
     return this.#openNumber;
   }
 
-  offerWithRow(
+  offerWithRows(
     target: IngressTarget,
     parts: readonly Uint8Array[],
-    row: GatewayRow,
+    rows: readonly GatewayRow[],
   ): number | undefined {
     const length = lengthOf(target, parts);
     // Admitted as one: only `#admit` closes an append.
-    if (!this.#admitWithRow(length, row)) return undefined;
+    if (!this.#admitWithRows(length, rows)) return undefined;
     this.#lanes[target.partition]!.write(target.head, parts, length);
     return this.#openNumber;
   }
@@ -246,11 +246,17 @@ export class GroupIngress implements Ingress {
     this.#asks.clear();
   }
 
-  #admitWithRow(length: number, row: GatewayRow): boolean {
-    const before = this.#rows.get(row.key);
-    const replaced = before === undefined ? 0 : rowLength(before);
-    if (!this.#admit(length + rowLength(row), replaced)) return false;
-    this.#rows.set(row.key, row);
+  /** @param rows Of different keys. */
+  #admitWithRows(length: number, rows: readonly GatewayRow[]): boolean {
+    let added = length;
+    let replaced = 0;
+    for (const row of rows) {
+      added += rowLength(row);
+      const before = this.#rows.get(row.key);
+      if (before !== undefined) replaced += rowLength(before);
+    }
+    if (!this.#admit(added, replaced)) return false;
+    for (const row of rows) this.#rows.set(row.key, row);
     return true;
   }
 

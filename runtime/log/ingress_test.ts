@@ -145,7 +145,7 @@ Deno.test("a message and its row share an append, wherever the one before is ful
       ingress.offer(targetOf("p/a"), [new Uint8Array(Math.max(0, length - head.length))]);
       bytes += Math.max(length, head.length);
     }
-    const number = ingress.offerWithRow(targetOf("p/b"), [body], { key: "mqtt/p/b", value });
+    const number = ingress.offerWithRows(targetOf("p/b"), [body], [{ key: "mqtt/p/b", value }]);
     await turn();
     appends[0]!.answer(OK);
     await turn();
@@ -182,9 +182,9 @@ Deno.test("of a row that is written again in one append the last value counts, i
 Deno.test("a message and its row are refused together", () => {
   const { ingress } = createBench(200);
   const row = { key: "mqtt/p/a", value: new Uint8Array(160) };
-  assert.equal(ingress.offerWithRow(targetOf("p/a"), [BODY], row), undefined);
+  assert.equal(ingress.offerWithRows(targetOf("p/a"), [BODY], [row]), undefined);
   assert.equal(ingress.unacknowledgedBytes, 0);
-  assert.equal(ingress.offerWithRow(targetOf("p/a"), [BODY], { key: "mqtt/p/a" }), 1);
+  assert.equal(ingress.offerWithRows(targetOf("p/a"), [BODY], [{ key: "mqtt/p/a" }]), 1);
 });
 
 Deno.test("a question is answered once, times out, or is refused at the bound", async () => {

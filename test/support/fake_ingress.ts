@@ -53,14 +53,14 @@ export class FakeIngress implements Ingress {
     return this.#admitted();
   }
 
-  offerWithRow(
+  offerWithRows(
     target: IngressTarget,
     parts: readonly Uint8Array[],
-    row: GatewayRow,
+    rows: readonly GatewayRow[],
   ): number | undefined {
     if (!this.#admit()) return undefined;
     this.#take(target, parts);
-    this.#takeRow(row);
+    for (const row of rows) this.#takeRow(row);
     return this.#admitted();
   }
 
@@ -101,6 +101,7 @@ export class FakeIngress implements Ingress {
   crashedAt(append: number): FakeIngress {
     const found = new FakeIngress({ isAutomatic: true });
     found.messages.push(...this.messages.filter((message) => message.append <= append));
+    for (const [key, value] of this.rows) found.rows.set(key, value);
     for (const { append: carrier, row } of this.#pendingRows) {
       if (carrier <= append) found.#takeRow(row);
     }

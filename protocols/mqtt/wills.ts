@@ -1,0 +1,198 @@
+/**
+ * Wills: what a device asks to be published for it if its connection ends without a DISCONNECT. Each
+ * is a gateway row from before its CONNACK until it is published or dropped, so that it outlives its
+ * node, and is published in one append with the removal of its row: once. It is handled as a message of
+ * the device, but says nothing of when the device was heard of.
+ *
+ * The caller's duties, in order:
+ * 1. `load` at the start; no session is opened before `isLoaded`.
+ * 2. `settle` for each connection that opens, before anything else is told of it.
+ * 3. `lost` or `drop` for each connection that had a will and ends.
+ */
+import { messageOf } from "../../runtime/errors.ts";
+import { LIMITS } from "../../runtime/limits.ts";
+import { untilDurable } from "../../runtime/log/ingress.ts";
+import { withCarried } from "../../actors/device/carried.ts";
+import { countRefusal, type GatewayState, isSuspended, targetOf } from "./gateway_state.ts";
+import { decodeTopic } from "./routing.ts";
+import { decodeWill, encodeWill, type Will, WILL_PREFIX, willKey } from "./will_row.ts";
+
+interface PendingWill {
+  readonly will: Will;
+  /** Epoch milliseconds. */
+  readonly dueAtMs: number;
+}
+
+/** First wait after rows could not be read. */
+const RETRY_MS = 500;
+
+export class Wills implements Disposable {
+  isLoaded = false;
+  /** Resolves when all rows of gateways before this one are known. */
+  readonly loaded: Promise<void>;
+  readonly #state: GatewayState;
+  /** Of devices whose connection is gone, by `{product}/{device}`. */
+  readonly #pending = new Map<string, PendingWill>();
+  /** Whose row it is, if one is written or on its way: a connection may end behind its successor. */
+  readonly #owners = new Map<string, Will>();
+  #bytes = 0;
+  #finishLoading: () => void;
+  #cancelRetry = () => {};
+  #isStopped = false;
+
+  constructor(state: GatewayState) {
+    this.#state = state;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.loaded = promise;
+    this.#finishLoading = resolve;
+  }
+
+  /** Wills of absent devices that wait for their time. */
+  get pending(): number {
+    return this.#pending.size;
+  }
+
+  /** Of one more: whether it would pass the bound of all wills in memory. */
+  isFull(will: Will): boolean {
+    return this.#bytes + sizeOf(will) > LIMITS.mqttWillBytesMax;
+  }
+
+  [Symbol.dispose](): void {
+    this.#isStopped = true;
+    this.#cancelRetry();
+  }
+
+  /** Reads what gateways before this one left: the connections of all of it are gone. */
+  async load(): Promise<void> {
+    const { clock, logger } = this.#state;
+    let after = "";
+    while (!this.#isStopped) {
+      try {
+        const next = await this.#loadPage(after);
+        if (next === undefined) break;
+        after = next;
+      } catch (fault) {
+        logger.warn("wills cannot be read, trying again", { fault: messageOf(fault) });
+        await new Promise<void>((resolve) => this.#cancelRetry = clock.after(RETRY_MS, resolve));
+      }
+    }
+    if (this.#isStopped) return;
+    this.isLoaded = true;
+    this.#finishLoading();
+  }
+
+  /** Makes a will durable, of a connection that is not told yet that it is accepted. */
+  store(key: string, will: Will): Promise<void> {
+    const { owed, ingress } = this.#state;
+    this.#bytes += sizeOf(will);
+    this.#owners.set(key, will);
+    return new Promise((resolve) =>
+      owed.put(
+        key,
+        willKey(key),
+        encodeWill(will),
+        (append) => resolve(untilDurable(ingress, append)),
+      )
+    );
+  }
+
+  /** The device said goodbye, or was never told that it is connected. */
+  drop(key: string, will: Will): void {
+    if (this.#release(key, will)) this.#state.owed.put(key, willKey(key), undefined);
+  }
+
+  /** The connection ended in any other way. @param expirySeconds Of its session. */
+  lost(key: string, will: Will, expirySeconds: number): void {
+    const { clock, isDraining, owed } = this.#state;
+    // A session that ends publishes its will, whatever delay it has (5: 3.1.3.2.2).
+    const delaySeconds = Math.min(will.delaySeconds, expirySeconds);
+    const dueAtMs = clock.nowMs() + delaySeconds * 1_000;
+    if (delaySeconds === 0 && !isDraining) return this.#publish(key, will);
+    // A gateway that ends leaves it to the next one, as 3.1.2.5 allows.
+    this.#pending.set(key, { will, dueAtMs });
+    owed.put(key, willKey(key), encodeWill(will, dueAtMs));
+  }
+
+  /** A connection opens: the will of the one before is due, or over (5: 3.1.3-9). */
+  settle(key: string, isResumed: boolean): void {
+    const pending = this.#pending.get(key);
+    if (pending === undefined) return;
+    this.#pending.delete(key);
+    const isOver = isResumed && this.#state.clock.nowMs() < pending.dueAtMs;
+    if (isOver) this.drop(key, pending.will);
+    else this.#publish(key, pending.will);
+  }
+
+  /** Publishes what is due, at a bounded rate: a node that died leaves many at once. */
+  publishDue(): void {
+    const { owed, clock, isDraining } = this.#state;
+    if (isDraining || this.#pending.size === 0 || !owed.flush()) return;
+    const nowMs = clock.nowMs();
+    let left: number = LIMITS.mqttWillsPerSecondMax;
+    for (const [key, { will, dueAtMs }] of this.#pending) {
+      if (left === 0) break;
+      if (dueAtMs > nowMs) continue;
+      left--;
+      this.#pending.delete(key);
+      this.#publish(key, will);
+    }
+  }
+
+  /** The device was deleted; its row goes with it. @param will Of its connection, if it has one. */
+  forget(key: string, will: Will | undefined): void {
+    const known = will ?? this.#pending.get(key)?.will;
+    this.#pending.delete(key);
+    if (known !== undefined) this.#release(key, known);
+  }
+
+  /** It is in memory no more. @returns Whether its row is there to be removed. */
+  #release(key: string, will: Will): boolean {
+    this.#bytes -= sizeOf(will);
+    return this.#owners.get(key) === will && this.#owners.delete(key);
+  }
+
+  #publish(key: string, will: Will): void {
+    const state = this.#state;
+    if (!this.#release(key, will)) return;
+    const [product, device] = key.split("/") as [string, string];
+    const nowMs = state.clock.nowMs();
+    const decoded = decodeTopic(will.suffix, will.payload, state.directory, product, nowMs);
+    const code = decoded.ok ? (isSuspended(state, key) ? "suspended" : undefined) : decoded.code;
+    if (!decoded.ok || code !== undefined) {
+      countRefusal(state, code!);
+      state.owed.put(key, willKey(key), undefined);
+      return;
+    }
+    for (const { rule } of decoded.refused) state.refuse(`point_${rule}`);
+    state.figures.pointsRefused += decoded.refused.length;
+    state.figures.willsPublished++;
+    const parts = withCarried(decoded.parts, { isWill: true });
+    state.owed.message({ key, target: targetOf(product, device) }, parts, [{ key: willKey(key) }]);
+  }
+
+  /** @returns Key of the last row; undefined at the end. */
+  async #loadPage(after: string): Promise<string | undefined> {
+    const { readRows, clock, figures } = this.#state;
+    const limit = LIMITS.mqttWillPageRows;
+    const rows = await readRows({ prefix: WILL_PREFIX, after, limit });
+    const nowMs = clock.nowMs();
+    for (const { key, value } of rows) {
+      const stored = decodeWill(value);
+      if (stored === undefined) {
+        figures.willRowsUnreadable++; // Of a newer version perhaps: not ours to remove.
+        continue;
+      }
+      const { will, dueAtMs = nowMs + will.delaySeconds * 1_000 } = stored;
+      this.#bytes += sizeOf(will);
+      const device = key.slice(WILL_PREFIX.length);
+      this.#owners.set(device, will);
+      this.#pending.set(device, { will, dueAtMs });
+    }
+    return rows.at(-1)?.key;
+  }
+}
+
+/** What a will takes in memory, roughly. */
+function sizeOf(will: Will): number {
+  return will.payload.length + will.suffix.length + 200;
+}
