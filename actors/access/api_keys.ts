@@ -121,6 +121,13 @@ export class ApiKeys {
     });
   }
 
+  /** An expired one too, as in the list. */
+  async get(project: string, id: string): Promise<ApiKey | undefined> {
+    const row = await this.#options.store.db.selectFrom("api_keys").selectAll()
+      .where("project", "=", project).where("id", "=", id).executeTakeFirst();
+    return row === undefined ? undefined : apiKeyOf(row);
+  }
+
   /** Refuses a cursor that is none of this order. */
   async list(project: string, query: ApiKeyQuery): Promise<Outcome<Page<ApiKey>>> {
     const order = orderOf(query.sort, ORDERS);

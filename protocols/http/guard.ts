@@ -25,10 +25,10 @@ export const RATE_DEFAULT: BucketRate = {
 export interface Admitted {
   readonly caller: Caller | undefined;
   /** What the caller proved itself with: its key, or the token of its session. */
-  readonly credential?: string | undefined;
-  /** Absent: devices have buckets of their own. */
-  readonly rate: BucketState | undefined;
+  readonly credential: string | undefined;
 }
+
+const NOBODY: Admitted = { caller: undefined, credential: undefined };
 
 export class Guard {
   readonly #ports: Pick<HttpPorts, "keys" | "sessions">;
@@ -43,28 +43,38 @@ export class Guard {
     this.#rates = new TokenBuckets(rate, clock, LIMITS.httpCallersMax);
   }
 
-  /** @throws {ProblemError} 401, 403 or 429. */
-  async admit(request: Request, policy: Policy, remote: string): Promise<Admitted> {
-    if (policy.type === "device") return { caller: undefined, rate: undefined };
+  /**
+   * @param onRate Told what is left of the caller's rate, also where the request is refused.
+   * @throws {ProblemError} 401, 403 or 429.
+   */
+  async admit(
+    request: Request,
+    policy: Policy,
+    remote: string,
+    onRate: (rate: BucketState) => void,
+  ): Promise<Admitted> {
+    if (policy.type === "device") return NOBODY; // Devices have buckets of their own.
     if (policy.type === "public") {
-      return { caller: undefined, rate: this.#take(`address:${remote}`) };
+      this.#take(`address:${remote}`, onRate);
+      return NOBODY;
     }
     const credential = credentialOf(request.headers);
     const caller = credential && await findCaller(this.#ports, credential);
     // Strangers share the bucket of their address, so that guessing is paid for before it is answered.
-    const rate = this.#take(caller === undefined ? `address:${remote}` : bucketOf(caller));
+    this.#take(caller === undefined ? `address:${remote}` : bucketOf(caller), onRate);
     if (caller === undefined) {
       const detail = "Cannot tell who calls: log in, or send an API key";
       throw new ProblemError("unauthorized", detail, { headers: CHALLENGE });
     }
     assertAllowed(policy, caller);
     if (caller.type === "user" && !isSafe(request.method)) assertCsrf(request, caller.csrf);
-    return { caller, credential: credential?.token, rate };
+    return { caller, credential: credential?.token };
   }
 
-  #take(name: string): BucketState {
+  #take(name: string, onRate: (rate: BucketState) => void): void {
     const rate = this.#rates.take(name);
-    if (rate.isAllowed) return rate;
+    onRate(rate);
+    if (rate.isAllowed) return;
     const detail = `Cannot take more requests: ${rate.limit} at once are the bound`;
     throw new ProblemError("rate-limited", detail, { retryAfterMs: rate.retryAfterMs });
   }

@@ -16,8 +16,8 @@ import { problemOf, problemResponse } from "./problem.ts";
 import { assertJsonType, readBytes } from "./request_input.ts";
 import { createRoutes } from "./routes/routes.ts";
 import { KEEP_NOTHING, Repeats } from "./repeats.ts";
-import type { Keep, RawInput, Route } from "./route.ts";
-import { rateHeaders } from "./token_buckets.ts";
+import type { Route } from "./route.ts";
+import { type BucketState, rateHeaders } from "./token_buckets.ts";
 
 /** Where a request came from; as `Deno.serve` says it. */
 export interface RequestOrigin {
@@ -184,16 +184,15 @@ class RoostHttpApp implements HttpApp {
     this.app.on(route.method.toUpperCase(), path, (c) => this.#serve(c, route));
   }
 
+  /** Every answer of a route tells the rate, refusals before and in its handler too. */
   async #serve(c: Context<AppEnv>, route: Route): Promise<Response> {
-    const request = c.req.raw;
-    const remote = c.env?.remote ?? UNKNOWN_REMOTE;
-    const { caller, credential, rate } = await this.#guard.admit(request, route.policy, remote);
-    const bytes = route.bodyBytesMax === undefined
-      ? EMPTY
-      : await this.#readBody(request, route.bodyBytesMax, route.isBodyOptional);
-    const url = new URL(request.url);
-    const input = { params: c.req.param(), url, bytes, caller, credential, request, remote };
-    const response = await this.#handled(route, input, request, c.req.path);
+    let rate: BucketState | undefined;
+    let response: Response;
+    try {
+      response = await this.#admitted(c, route, (state) => rate = state);
+    } catch (fault) {
+      response = this.#answerFault(fault, c.req.raw, c.req.path);
+    }
     if (rate === undefined) return response;
     for (const [name, value] of Object.entries(rateHeaders(rate))) {
       response.headers.set(name, value);
@@ -201,26 +200,27 @@ class RoostHttpApp implements HttpApp {
     return response;
   }
 
-  /** A refusal of the handler has the rate headers too. */
-  async #handled(
+  async #admitted(
+    c: Context<AppEnv>,
     route: Route,
-    input: RawInput,
-    request: Request,
-    path: string,
+    onRate: (rate: BucketState) => void,
   ): Promise<Response> {
-    const handle = async (keep: Keep) => {
+    const request = c.req.raw;
+    const remote = c.env?.remote ?? UNKNOWN_REMOTE;
+    const admitted = await this.#guard.admit(request, route.policy, remote, onRate);
+    const bytes = route.bodyBytesMax === undefined
+      ? EMPTY
+      : await this.#readBody(request, route.bodyBytesMax, route.isBodyOptional);
+    const url = new URL(request.url);
+    const input = { ...admitted, params: c.req.param(), url, bytes, request, remote };
+    if (!route.isRepeatable) return await route.handle(input, KEEP_NOTHING);
+    return await this.#repeats.serve(route, input, async (keep) => {
       try {
         return await route.handle(input, keep);
-      } catch (fault) {
-        return this.#answerFault(fault, request, path);
+      } catch (fault) { // Some refusals are kept as answers are.
+        return this.#answerFault(fault, request, c.req.path);
       }
-    };
-    if (!route.isRepeatable) return await handle(KEEP_NOTHING);
-    try {
-      return await this.#repeats.serve(route, input, handle);
-    } catch (fault) {
-      return this.#answerFault(fault, request, path);
-    }
+    });
   }
 
   async #readBody(request: Request, bytesMax: number, isOptional: boolean): Promise<Uint8Array> {

@@ -3,6 +3,7 @@ import { waitMs } from "../../runtime/clock.ts";
 import { messageOf, UnavailableError } from "../../runtime/errors.ts";
 import { createHttpApp, type HttpFigures } from "./http_app.ts";
 import type { HttpPorts } from "./ports.ts";
+import { problemResponse } from "./problem.ts";
 
 export interface HttpGatewayOptions {
   readonly hostname: string;
@@ -41,7 +42,7 @@ export function startHttpGateway(options: HttpGatewayOptions): Promise<HttpGatew
       onListen: () => {}, // The composition root says where it listens.
       onError(fault) {
         ports.logger.error("http request failed outside its route", { fault: messageOf(fault) });
-        return new Response(null, { status: 500 });
+        return problemResponse("internal", "The request failed; the log says why", "");
       },
     }, (request, origin) => app.fetch(request, origin));
   } catch (cause) {

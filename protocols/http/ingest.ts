@@ -21,7 +21,7 @@ import { BasicLogins, type DevicePoster } from "./basic_logins.ts";
 import { type Exchange, Exchanges } from "./exchanges.ts";
 import { FailureGate } from "./failure_gate.ts";
 import { type ProblemCode, type ProblemOptions, problemResponse } from "./problem.ts";
-import { TokenBuckets } from "./token_buckets.ts";
+import { rateHeaders, TokenBuckets } from "./token_buckets.ts";
 
 export interface IngestPorts {
   readonly directory: DeviceDirectory;
@@ -50,6 +50,7 @@ const PARTIAL_HEADERS = { headers: { "content-type": "application/json" }, statu
 /** What all refused credentials are told. */
 const WRONG = "Cannot accept the credentials for this device";
 const CHALLENGE = { "www-authenticate": `Basic realm="roost", charset="UTF-8"` };
+const NO_QUERY = "Cannot take query parameters: there are none here";
 const RETRY_MS = 1_000;
 /** An operator has to act: a device that asks more often only costs. */
 const STOPPED_RETRY_MS = 10_000;
@@ -96,8 +97,10 @@ export class Ingest implements Disposable {
     const rate = this.#rates.take(device);
     if (!rate.isAllowed) {
       const detail = `Cannot accept more: the device may post ${rate.limit / 2} times a second`;
-      return this.#refuse("rate-limited", detail, instance, { retryAfterMs: rate.retryAfterMs });
+      const options = { retryAfterMs: rate.retryAfterMs, headers: rateHeaders(rate) };
+      return this.#refuse("rate-limited", detail, instance, options);
     }
+    if (hasQuery(request.url)) return this.#refuse("invalid", NO_QUERY, instance, {});
     const held = this.#heldBack(poster, instance);
     if (held !== undefined) return held;
     const { refusal } = this.#ports.ingress;
@@ -267,6 +270,12 @@ function decodeNames(names: string[]): boolean {
   } catch {
     return false;
   }
+}
+
+/** Something stands behind the question mark: devices are told, as every caller is. */
+function hasQuery(url: string): boolean {
+  const at = url.indexOf("?");
+  return at !== -1 && at < url.length - 1;
 }
 
 /** A body of unknown length; one byte beyond the bound is enough to have it refused as too large. */

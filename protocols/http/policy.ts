@@ -62,6 +62,7 @@ export const POLICIES: Readonly<Record<string, Policy>> = {
 
   "POST /api/v1/keys": person("owner"),
   "GET /api/v1/keys": person("owner"),
+  "GET /api/v1/keys/{id}": person("owner"),
   "DELETE /api/v1/keys/{id}": person("owner"),
 
   "POST /api/v1/products": caller("operator", "products:write"),
@@ -76,6 +77,7 @@ export const POLICIES: Readonly<Record<string, Policy>> = {
   "POST /api/v1/devices": caller("operator", "devices:write"),
   "GET /api/v1/devices": caller("viewer", "devices:read"),
   "GET /api/v1/devices/{product}/{device}": caller("viewer", "devices:read"),
+  "PUT /api/v1/devices/{product}/{device}": caller("operator", "devices:write"),
   "PATCH /api/v1/devices/{product}/{device}": caller("operator", "devices:write"),
   "DELETE /api/v1/devices/{product}/{device}": caller("operator", "devices:write"),
   "POST /api/v1/devices/{product}/{device}/credentials/rotate": caller("operator", "devices:write"),

@@ -46,6 +46,7 @@ const OWNER = [
   "DELETE /api/v1/users/{id}",
   "POST /api/v1/keys",
   "GET /api/v1/keys",
+  "GET /api/v1/keys/{id}",
   "DELETE /api/v1/keys/{id}",
   "POST /api/v1/cluster/tree/kill",
 ];

@@ -81,7 +81,7 @@ export interface HttpPorts {
   readonly projects: Pick<Projects, "create" | "get" | "list" | "count" | "rename" | "delete">;
   readonly users: Pick<Users, "create" | "get" | "list" | "count" | "update" | "delete">;
   readonly sessions: Pick<Sessions, "login" | "confirm" | "find" | "logout" | "list" | "end">;
-  readonly keys: Pick<ApiKeys, "create" | "list" | "count" | "delete" | "find">;
+  readonly keys: Pick<ApiKeys, "create" | "get" | "list" | "count" | "delete" | "find">;
   /** First answers of requests with an `Idempotency-Key`. */
   readonly answers: Pick<KeptAnswers, "find" | "fullForMs" | "keep">;
   readonly telemetry: Pick<TelemetryStore, "range" | "buckets" | "thin" | "events">;

@@ -45,6 +45,9 @@ export const PROBLEMS = {
   "not-acknowledged": { status: 503, title: "Not durable in time: the outcome is unknown" },
 } as const;
 
+/** Where nothing better is known. */
+const RETRY_MS = 1_000;
+
 export type ProblemCode = keyof typeof PROBLEMS;
 
 export interface ProblemOptions {
@@ -83,7 +86,7 @@ export function problemResponse(
     status,
     detail,
     instance,
-    errors: options.errors,
+    errors: status === 400 ? issuesOf(detail, options.errors) : options.errors,
     hint: options.hint,
     ...options.members,
   });
@@ -92,10 +95,17 @@ export function problemResponse(
     "cache-control": "no-store",
     ...options.headers,
   };
-  if (options.retryAfterMs !== undefined) {
-    headers["retry-after"] = String(Math.max(1, Math.ceil(options.retryAfterMs / 1_000)));
+  const isRetryable = status === 429 || status === 503;
+  const retryAfterMs = options.retryAfterMs ?? (isRetryable ? RETRY_MS : undefined);
+  if (retryAfterMs !== undefined) {
+    headers["retry-after"] = String(Math.max(1, Math.ceil(retryAfterMs / 1_000)));
   }
   return new Response(body, { status, headers });
+}
+
+/** A 400 always says where, if only the request as a whole. */
+function issuesOf(detail: string, issues: readonly Issue[] = []): readonly Issue[] {
+  return issues.length > 0 ? issues : [{ path: "", rule: "request", message: detail }];
 }
 
 /** Problem of an error; undefined: a fault or a bug, to be logged and told as `internal`. */

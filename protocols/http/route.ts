@@ -42,6 +42,8 @@ export interface RouteSpec<P extends z.ZodObject, Q extends z.ZodObject, B exten
   readonly bodyBytesMax?: number;
   /** No body at all is the same as `{}`. */
   readonly isBodyOptional?: boolean;
+  /** `If-Match` is honoured: 412 if it names another state. */
+  readonly isConditional?: boolean;
   /** Field of a success that is shown once: kept sealed, for `Idempotency-Key`. */
   readonly secretField?: string;
   /** Its body has a person's password: nothing that is kept of it may help to guess that. */
@@ -92,6 +94,7 @@ export interface Route {
   readonly isBodyOptional: boolean;
   /** An `Idempotency-Key` is honoured: a POST of a caller. */
   readonly isRepeatable: boolean;
+  readonly isConditional: boolean;
   readonly secretField: string | undefined;
   readonly hasPassword: boolean;
   handle(input: RawInput, keep: Keep): Promise<Response> | Response;
@@ -109,7 +112,13 @@ export interface RawInput {
   readonly remote: string;
 }
 
-const REPEAT_HEADERS = z.object({
+const MATCH_HEADER = {
+  "If-Match": z.string().optional().openapi({
+    description: "Entity tag that the state must have still, or `*`; else 412.",
+    example: '"loz5l0-1"',
+  }),
+};
+const REPEAT_HEADER = {
   "Idempotency-Key": z.string().min(1).max(LIMITS.idempotencyKeyCharactersMax).optional().openapi({
     description:
       "Makes it safe to send this again: for 24 hours the same request (path, body and " +
@@ -119,7 +128,7 @@ const REPEAT_HEADERS = z.object({
     example: "5f0c7b0e-8d57-4a4b-9c53-3f6f0c1e2a77",
     pattern: "^[ -~]+$",
   }),
-});
+};
 const NOTHING = z.strictObject({});
 const RAW = { params: {}, query: {}, body: undefined };
 
@@ -158,6 +167,7 @@ export function createRoute<
       : spec.bodyBytesMax ?? LIMITS.httpBodyBytesMax,
     isBodyOptional: spec.isBodyOptional ?? false,
     isRepeatable: isRepeatable(spec, policy),
+    isConditional: spec.isConditional ?? false,
     secretField: spec.secretField,
     hasPassword: spec.hasPassword ?? false,
     handle: (input, keep) => {
@@ -201,7 +211,10 @@ function describeRoute<P extends z.ZodObject, Q extends z.ZodObject, B extends z
     request: {
       ...(spec.params === undefined ? undefined : { params: spec.params }),
       ...(spec.query === undefined ? undefined : { query: spec.query }),
-      ...(isRepeatable(spec, policy) ? { headers: REPEAT_HEADERS } : undefined),
+      headers: z.object({
+        ...(spec.isConditional ? MATCH_HEADER : undefined),
+        ...(isRepeatable(spec, policy) ? REPEAT_HEADER : undefined),
+      }),
       ...(spec.body === undefined ? undefined : {
         body: {
           required: !spec.isBodyOptional,
@@ -236,6 +249,7 @@ function problemsByStatus(
     readonly body?: unknown;
     readonly params?: unknown;
     readonly query?: unknown;
+    readonly isConditional?: boolean;
     readonly method: Method;
   },
   policy: Policy,
@@ -247,6 +261,7 @@ function problemsByStatus(
   if (spec.body !== undefined) {
     for (const code of ["too-large", "media-type", "body-timeout"] as const) codes.add(code);
   }
+  if (spec.isConditional) codes.add("precondition-failed");
   if (isRepeatable(spec, policy)) {
     codes.add("idempotency-in-progress").add("idempotency-key-reused");
   }

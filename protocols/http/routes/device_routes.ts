@@ -6,6 +6,7 @@ import { listBySeen } from "../../../actors/device/device_by_seen.ts";
 import type { Device, DevicePatch, DeviceWithSecret } from "../../../actors/device/registry.ts";
 import { valueOf } from "../outcome_answers.ts";
 import type { HttpPorts } from "../ports.ts";
+import { ProblemError } from "../problem.ts";
 import { definedOf } from "../request_input.ts";
 import {
   type Answer,
@@ -91,6 +92,11 @@ const DEVICE_PATCH = z.strictObject({
   tags: TAGS.nullable().optional(),
   enabled: ENABLED.optional(),
 }).openapi("DevicePatch");
+const REPLACEMENT = z.strictObject({
+  name: title(NAME_OF, "Pump 1").optional(),
+  tags: TAGS.optional(),
+  enabled: ENABLED.optional(),
+}).openapi("DeviceReplacement");
 const ROTATION = z.strictObject({ secret: NEW_SECRET.optional() }).openapi("Rotation");
 
 const PATH = "/api/v1/devices/{product}/{device}";
@@ -108,12 +114,19 @@ const EXAMPLE = {
 };
 const SECRET_EXAMPLE = { ...EXAMPLE, secret: "Zk3vJ0bqf7h2mQ" };
 const ETAG = { ETag: "Strong tag of this version." };
+const CREATED = {
+  description: "Created.",
+  schema: DEVICE_WITH_SECRET,
+  example: SECRET_EXAMPLE,
+  headers: { ...ETAG, Location: "Path of the device." },
+};
 
 export function deviceRoutes(ports: HttpPorts): Route[] {
   return [
     createDevice(ports),
     listDevices(ports),
     readDevice(ports),
+    putDevice(ports),
     patchDevice(ports),
     deleteDevice(ports),
     rotateSecret(ports),
@@ -130,12 +143,7 @@ function createDevice(ports: HttpPorts): Route {
     body: NEW_DEVICE,
     bodyExample: { product: "pump", device: "p-1", name: "Pump 1", tags: ["hall-1"] },
     responses: {
-      201: {
-        description: "Created.",
-        schema: DEVICE_WITH_SECRET,
-        example: SECRET_EXAMPLE,
-        headers: { ...ETAG, Location: "Path of the device." },
-      },
+      201: CREATED,
     },
     problems: ["not-found", "conflict"],
     secretField: "secret",
@@ -143,13 +151,8 @@ function createDevice(ports: HttpPorts): Route {
       if (!isOwn(ports, caller, body.product)) {
         throw new NotFoundError(`Cannot find product "${body.product}"`);
       }
-      const made = ({ device, secret }: DeviceWithSecret): Answer => ({
-        status: 201,
-        value: { ...viewNewDevice(device), secret },
-        etag: versionTag(device),
-        location: locationOf(device),
-      });
-      return respond(made(valueOf(await ports.devices.create(definedOf(body), keep(made)))));
+      const made = await ports.devices.create(definedOf(body), keep(createdAnswer));
+      return respond(createdAnswer(valueOf(made)));
     },
   });
 }
@@ -218,6 +221,58 @@ function readDevice(ports: HttpPorts): Route {
   });
 }
 
+function putDevice(ports: HttpPorts): Route {
+  return createRoute({
+    method: "put",
+    path: PATH,
+    tag: "devices",
+    summary: "Creates or replaces a device",
+    description:
+      "Fields that are absent get their defaults. A new device gets a random secret, in " +
+      "the answer to its creation only; that of one that is there stays. `If-None-Match: *` only " +
+      "creates.",
+    params: DEVICE_PARAMS,
+    body: REPLACEMENT,
+    bodyExample: { name: "Pump 1", tags: ["hall-1"] },
+    responses: {
+      200: { description: "Replaced.", schema: DEVICE, example: EXAMPLE, headers: ETAG },
+      201: CREATED,
+    },
+    isConditional: true,
+    problems: ["not-found", "conflict"],
+    async handle({ params, body, caller, request: { headers } }) {
+      const { product, device } = params;
+      const isKnown = isOwn(ports, caller, product);
+      if (!isKnown) throw new NotFoundError(`Cannot find product "${product}"`);
+      const found = await ports.devices.get(product, device);
+      const name = `"${product}/${device}"`;
+      if (found === undefined) {
+        if (headers.has("if-match")) {
+          throw new ProblemError("precondition-failed", `Cannot replace ${name}: it is not there`);
+        }
+        const made = await ports.devices.create({ ...definedOf(body), ...params });
+        return respond(createdAnswer(valueOf(made)));
+      }
+      if (headers.get("if-none-match") === "*") {
+        throw new ProblemError("precondition-failed", `Cannot create ${name}: it is there`);
+      }
+      const fields = { name: "", tags: [], enabled: true, ...definedOf(body) };
+      const version = versionToMatch(found, headers);
+      const changed = valueOf(await ports.devices.update(product, device, fields, version));
+      return answer(200, await viewDevice(ports, changed), { etag: versionTag(changed) });
+    },
+  });
+}
+
+function createdAnswer({ device, secret }: DeviceWithSecret): Answer {
+  return {
+    status: 201,
+    value: { ...viewNewDevice(device), secret },
+    etag: versionTag(device),
+    location: locationOf(device),
+  };
+}
+
 function patchDevice(ports: HttpPorts): Route {
   return createRoute({
     method: "patch",
@@ -231,7 +286,8 @@ function patchDevice(ports: HttpPorts): Route {
     responses: {
       200: { description: "The new state.", schema: DEVICE, example: EXAMPLE, headers: ETAG },
     },
-    problems: ["not-found", "precondition-failed"],
+    isConditional: true,
+    problems: ["not-found"],
     async handle({ params, body, caller, request }) {
       const found = await findDevice(ports, caller, params);
       const version = versionToMatch(found, request.headers);
@@ -256,7 +312,7 @@ function deleteDevice(ports: HttpPorts): Route {
     description: "Its connection is closed, its actor forgets its state. Twice is harmless.",
     params: DEVICE_PARAMS,
     responses: { 204: { description: "It is not there any more." } },
-    problems: ["precondition-failed"],
+    isConditional: true,
     async handle({ params: { product, device }, caller, request }) {
       const isKnown = isOwn(ports, caller, product);
       const found = isKnown ? await ports.devices.get(product, device) : undefined;
@@ -287,7 +343,8 @@ function rotateSecret(ports: HttpPorts): Route {
         headers: ETAG,
       },
     },
-    problems: ["not-found", "precondition-failed"],
+    isConditional: true,
+    problems: ["not-found"],
     secretField: "secret",
     async handle({ params, body, caller, request, keep }) {
       const found = await findDevice(ports, caller, params);

@@ -1,12 +1,20 @@
 /** API keys of programs. Only people make and end them. */
 import { z } from "@hono/zod-openapi";
-import { assert } from "../../../runtime/errors.ts";
-import type { ShownApiKey } from "../../../actors/access/api_keys.ts";
+import { assert, NotFoundError } from "../../../runtime/errors.ts";
+import type { ApiKey, ShownApiKey } from "../../../actors/access/api_keys.ts";
 import { type Scope, SCOPES } from "../../../actors/access/principal.ts";
 import { valueOf } from "../outcome_answers.ts";
 import type { HttpPorts } from "../ports.ts";
 import { definedOf } from "../request_input.ts";
-import { type Answer, answerPage, noContent, respond } from "../responses.ts";
+import {
+  type Answer,
+  answer,
+  answerPage,
+  assertMatches,
+  noContent,
+  respond,
+  versionTag,
+} from "../responses.ts";
 import { createRoute, type Route } from "../route.ts";
 import { countedPageOf, LIST_QUERY, sortBy, time, title } from "../schemas.ts";
 
@@ -47,9 +55,15 @@ const EXAMPLE = {
   lastUsedAt: null,
 };
 const PATH = "/api/v1/keys";
+const PARAMS = z.object({ id: ID.openapi({ description: "Id of the key.", example: "b0c3f1" }) });
+const ETAG = { ETag: "Strong tag of this key." };
 
-export function keyRoutes({ keys }: HttpPorts): Route[] {
-  const create = createRoute({
+export function keyRoutes(ports: HttpPorts): Route[] {
+  return [createKey(ports), listKeys(ports), readKey(ports), endKey(ports)];
+}
+
+function createKey({ keys }: HttpPorts): Route {
+  return createRoute({
     method: "post",
     path: PATH,
     tag: "access",
@@ -62,7 +76,7 @@ export function keyRoutes({ keys }: HttpPorts): Route[] {
         description: "Made.",
         schema: SHOWN_KEY,
         example: { ...EXAMPLE, key: "roost_…" },
-        headers: { Location: "Path of the key." },
+        headers: { ...ETAG, Location: "Path of the key." },
       },
     },
     problems: ["conflict"],
@@ -70,12 +84,16 @@ export function keyRoutes({ keys }: HttpPorts): Route[] {
     async handle({ body, caller, keep }) {
       assert(caller?.type === "user", "the policy lets only people make keys");
       const made = ({ apiKey, key }: ShownApiKey): Answer => {
-        return { status: 201, value: { ...apiKey, key }, location: `${PATH}/${apiKey.id}` };
+        const location = `${PATH}/${encodeURIComponent(apiKey.id)}`;
+        return { status: 201, value: { ...apiKey, key }, etag: tagOf(apiKey), location };
       };
       return respond(made(valueOf(await keys.create(definedOf(body), caller, keep(made)))));
     },
   });
-  const list = createRoute({
+}
+
+function listKeys({ keys }: HttpPorts): Route {
+  return createRoute({
     method: "get",
     path: PATH,
     tag: "access",
@@ -101,18 +119,47 @@ export function keyRoutes({ keys }: HttpPorts): Route[] {
       return answerPage(items, nextCursor, count);
     },
   });
-  const end = createRoute({
+}
+
+function readKey({ keys }: HttpPorts): Route {
+  return createRoute({
+    method: "get",
+    path: `${PATH}/{id}`,
+    tag: "access",
+    summary: "Reads an API key",
+    description: "Without the key itself.",
+    params: PARAMS,
+    responses: { 200: { description: "The key.", schema: KEY, example: EXAMPLE, headers: ETAG } },
+    problems: ["not-found"],
+    async handle({ params, caller }) {
+      const found = await keys.get(caller!.project, params.id);
+      if (found === undefined) throw new NotFoundError(`Cannot find API key "${params.id}"`);
+      return answer(200, found, { etag: tagOf(found) });
+    },
+  });
+}
+
+function endKey({ keys }: HttpPorts): Route {
+  return createRoute({
     method: "delete",
     path: `${PATH}/{id}`,
     tag: "access",
     summary: "Ends an API key",
     description: "At once. Twice is harmless.",
-    params: z.object({ id: ID.openapi({ description: "Id of the key.", example: "b0c3f1" }) }),
+    params: PARAMS,
     responses: { 204: { description: "It is not there any more." } },
-    async handle({ params, caller }) {
+    isConditional: true,
+    async handle({ params, caller, request }) {
+      const found = await keys.get(caller!.project, params.id);
+      if (found === undefined) return noContent();
+      assertMatches(request.headers, tagOf(found));
       await keys.delete(caller!.project, params.id);
       return noContent();
     },
   });
-  return [create, list, end];
+}
+
+/** A key never changes: when it was used last is no part of its state. */
+function tagOf({ createdAt }: ApiKey): string {
+  return versionTag({ version: 1, createdAt });
 }

@@ -166,7 +166,8 @@ function putProduct(ports: HttpPorts): Route {
     body: REPLACEMENT,
     bodyExample: { name: "Pump", mode: "open" },
     responses: { 200: ONE, 201: CREATED },
-    problems: ["conflict", "precondition-failed"],
+    isConditional: true,
+    problems: ["conflict"],
     async handle({ params, body, caller, request }) {
       const key = params.product;
       const found = await findProduct(ports, caller, key);
@@ -197,7 +198,8 @@ function patchProduct(ports: HttpPorts): Route {
     body: PATCH,
     bodyExample: { name: "Pump, new" },
     responses: { 200: ONE },
-    problems: ["not-found", "precondition-failed"],
+    isConditional: true,
+    problems: ["not-found"],
     async handle({ params, body, caller, request }) {
       const found = await requireProduct(ports, caller, params.product);
       const defaults = defaultsOf(found.key);
@@ -221,7 +223,8 @@ function deleteProduct(ports: HttpPorts): Route {
     description: "Refused while it has devices. Twice is harmless.",
     params: PARAMS,
     responses: { 204: { description: "It is not there any more." } },
-    problems: ["conflict", "precondition-failed"],
+    isConditional: true,
+    problems: ["conflict"],
     async handle({ params, caller, request }) {
       const found = await findProduct(ports, caller, params.product);
       if (found === undefined) return noContent();
@@ -265,7 +268,8 @@ function putModel(ports: HttpPorts): Route {
     responses: {
       200: { description: "The new model.", schema: MODEL, example: MODEL_EXAMPLE, headers: ETAG },
     },
-    problems: ["not-found", "precondition-failed"],
+    isConditional: true,
+    problems: ["not-found"],
     async handle({ params, body, caller, request }) {
       const found = await requireProduct(ports, caller, params.product);
       const product = await changed(ports, found, { model: body }, request.headers);

@@ -154,7 +154,8 @@ function patchProject(ports: HttpPorts): Route {
     body: PATCH,
     bodyExample: { name: "Plant 2, north" },
     responses: { 200: ONE },
-    problems: ["not-found", "precondition-failed"],
+    isConditional: true,
+    problems: ["not-found"],
     async handle({ params, body, caller, request }) {
       const found = await requireProject(ports, caller!, params.id);
       const version = versionToMatch(found, request.headers);
@@ -179,7 +180,8 @@ function deleteProject({ projects }: HttpPorts): Route {
       confirm: ID.openapi({ description: "The id again: removes what is in it, too." }).optional(),
     }),
     responses: { 204: { description: "It is not there any more." } },
-    problems: ["conflict", "precondition-failed"],
+    isConditional: true,
+    problems: ["conflict"],
     async handle({ params, query, request }) {
       const found = await projects.get(params.id);
       if (found === undefined) return noContent();

@@ -10,9 +10,9 @@ import { isRoleAtLeast, scopesOf } from "../policy.ts";
 import type { Caller, HttpPorts } from "../ports.ts";
 import { ProblemError } from "../problem.ts";
 import { definedOf } from "../request_input.ts";
-import { answer, noContent } from "../responses.ts";
+import { answer, answerPage, noContent } from "../responses.ts";
 import { createRoute, type Route } from "../route.ts";
-import { ROLE, time } from "../schemas.ts";
+import { pageOf, ROLE, time } from "../schemas.ts";
 
 const PASSWORD = z.string().max(1_024);
 const LOGIN = z.strictObject({
@@ -201,8 +201,8 @@ function listSessions(ports: HttpPorts): Route {
     responses: {
       200: {
         description: "All of them.",
-        schema: z.object({ items: z.array(OPEN_SESSION) }),
-        example: { items: [OPEN_EXAMPLE] },
+        schema: pageOf(OPEN_SESSION),
+        example: { items: [OPEN_EXAMPLE], nextCursor: null },
       },
     },
     problems: ["not-found"],
@@ -210,7 +210,7 @@ function listSessions(ports: HttpPorts): Route {
       const person = personOf(caller);
       const open = await ports.sessions.list(await userOf(ports, person, query.user));
       const items = open.map((each) => ({ ...each, isCurrent: each.id === person.session }));
-      return answer(200, { items });
+      return answerPage(items, null); // At most `sessionsPerUserMax`: one page.
     },
   });
 }

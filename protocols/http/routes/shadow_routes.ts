@@ -112,19 +112,20 @@ function desire(ports: HttpPorts): Route {
         headers: ETAG,
       },
     },
-    problems: ["not-found", "conflict", "suspended", "precondition-failed", "outcome-unknown"],
+    isConditional: true,
+    problems: ["not-found", "conflict", "suspended", "outcome-unknown"],
     async handle({ params, body, caller, request }) {
       await requireDevice(ports, caller, params);
       const values = body.desired as Values;
       assertSettable(ports, params.product, values);
-      const matched = versionOfTag(request.headers.get("if-match"));
+      const address = deviceAddress(params.product, params.device);
+      const matched = await versionToMatch(ports, address, request.headers.get("if-match"));
       const expectedVersion = matched ?? body.version;
       const message: DeviceMessage = {
         type: "desire",
         values,
         ...(expectedVersion === undefined ? undefined : { expectedVersion }),
       };
-      const address = deviceAddress(params.product, params.device);
       assertNotSuspended(ports, address, "change the shadow");
       const reply = await ports.ingress.ask(address, message, {
         timeoutMs: LIMITS.httpAskMs,
@@ -161,15 +162,19 @@ function tagOf(version: number): string {
 }
 
 /**
- * Version that `If-Match` asks for. One tag only: the actor compares with one version.
- * @throws {ProblemError} 412 for a tag that no shadow ever has.
+ * Version that `If-Match` asks for. The actor compares with one: of several, the present one.
+ * @throws {ProblemError} 412 for tags that no shadow has now.
  */
-function versionOfTag(header: string | null): number | undefined {
+async function versionToMatch(
+  ports: HttpPorts,
+  address: string,
+  header: string | null,
+): Promise<number | undefined> {
   if (header === null || header.trim() === "*") return undefined;
-  const version = /^"(\d{1,15})"$/.exec(header.trim())?.[1];
-  if (version === undefined) {
-    const detail = `Cannot match ${header.slice(0, 80)}: send the one ETag of the shadow`;
-    throw new ProblemError("precondition-failed", detail);
-  }
-  return Number(version);
+  const tags = header.split(",").map((tag) => tag.trim());
+  const only = tags.length === 1 ? /^"(\d{1,15})"$/.exec(tags[0]!)?.[1] : undefined;
+  if (only !== undefined) return Number(only);
+  const { version } = await ports.peekState(address) ?? NEVER_SEEN;
+  if (tags.includes(tagOf(version))) return version;
+  throw preconditionFailed(tagOf(version));
 }

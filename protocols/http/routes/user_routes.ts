@@ -153,7 +153,8 @@ function patchUser(ports: HttpPorts): Route {
     body: PATCH,
     bodyExample: { role: "viewer" },
     responses: { 200: ONE },
-    problems: ["not-found", "conflict", "precondition-failed"],
+    isConditional: true,
+    problems: ["not-found", "conflict"],
     async handle({ params, body, caller, request }) {
       const found = await requireUser(ports, caller, params.id);
       const options = definedOf({ expectedVersion: versionToMatch(found, request.headers) });
@@ -176,7 +177,8 @@ function deleteUser({ users }: HttpPorts): Route {
       "Twice is harmless.",
     params: PARAMS,
     responses: { 204: { description: "The user is not there any more." } },
-    problems: ["conflict", "precondition-failed"],
+    isConditional: true,
+    problems: ["conflict"],
     async handle({ params, caller, request }) {
       const found = await users.get(caller!.project, params.id);
       if (found === undefined) return noContent();
