@@ -2,8 +2,9 @@
  * `Idempotency-Key`: the first answer of a POST is kept, and the same request of the same caller gets
  * it again instead of being done twice.
  *
- * Kept are final answers: successes, and refusals by the state of things (404, 409, 412). Of what could
- * not be taken (400, 429, 5xx) nothing is remembered: it did nothing, and may be sent again.
+ * Kept are final answers: successes, refusals by the state of things (404, 409, 412), and 504: it may
+ * have been done, so that a repeat must not do it again. Of what could not be taken (400, 429, other 5xx)
+ * nothing is remembered: it may be sent again.
  */
 import { createHash, createHmac } from "node:crypto";
 import { InvalidError, messageOf } from "../../runtime/errors.ts";
@@ -19,8 +20,8 @@ export const KEY_HEADER = "Idempotency-Key";
 export const REPLAYED_HEADER = "Idempotent-Replayed";
 const PRINTABLE = /^[ -~]+$/;
 const KEPT_HEADERS = ["content-type", "etag", "location"] as const;
-/** Refusals that are final: 404, 409, 412. */
-const FINAL_REFUSALS: ReadonlySet<number> = new Set([404, 409, 412]);
+/** What is kept besides successes. */
+const FINAL_REFUSALS: ReadonlySet<number> = new Set([404, 409, 412, 504]);
 /** The first request ends within its own deadlines; most do within milliseconds. */
 const RETRY_MS = 1_000;
 

@@ -328,6 +328,20 @@ Deno.test("what fails is not remembered, and what cannot be kept is not done", a
   assert.ok(harness.logged.some((line) => line.includes("answer not kept")));
 });
 
+Deno.test("a call that was not answered in time is not made again", async () => {
+  const harness = await HttpHarness.start(NO_RATE);
+  await using _ = harness;
+  await harness.provision({ properties: [], services: [{ identifier: "restart" }] });
+  const owner = await harness.login("owner");
+  const path = `${DEVICES}/pump/p-1/services/restart`;
+  const call = (key: string) => post(harness, path, { timeoutMs: 1_000 }, owner, key);
+  harness.ingress.isSilent = true;
+  const first = await call("k");
+  assert.deepEqual([first.status, codeOf(first)], [504, "outcome-unknown"]);
+  harness.ingress.isSilent = false;
+  assert.deepEqual(await call("k"), { ...first, isReplayed: true });
+});
+
 Deno.test("a project's keys are bounded: a new one is 429, known ones are answered", async () => {
   const { harness, owner } = await opened();
   await using _ = harness;

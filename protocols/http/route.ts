@@ -123,8 +123,8 @@ const REPEAT_HEADER = {
     description:
       "Makes it safe to send this again: for 24 hours the same request (path, body and " +
       "`If-Match`) of the same caller under the same key gets the first answer, with " +
-      "`Idempotent-Replayed: true`, and does nothing twice. Kept are successes, 404, 409 and 412; " +
-      "after 400, 429 or 5xx send it again. Printable ASCII; use a random UUID.",
+      "`Idempotent-Replayed: true`, and does nothing twice. Kept are successes, 404, 409, 412 " +
+      "and 504; after 400, 429 or another 5xx send it again. Printable ASCII; use a random UUID.",
     example: "5f0c7b0e-8d57-4a4b-9c53-3f6f0c1e2a77",
     pattern: "^[ -~]+$",
   }),

@@ -13,6 +13,7 @@ const DEVICE = "/api/v1/devices/pump/p-1";
 /** Writes that change no resource with a state of its own, and so answer without an entity tag. */
 const TAGLESS = new Set([
   "PATCH /api/v1/session/password",
+  "POST /api/v1/devices/{product}/{device}/services/{service}",
   "POST /api/v1/cluster/tree/kill",
   "POST /api/v1/cluster/dead-letters/replay",
   "POST /api/v1/cluster/dead-letters/discard",
@@ -20,8 +21,12 @@ const TAGLESS = new Set([
 ]);
 /** Creations whose resource the caller may not read. */
 const UNLOCATED = new Set(["POST /api/v1/projects/{id}/owners"]);
-/** A session has no versions: it is open, or it is not. */
-const UNCONDITIONAL = new Set(["DELETE /api/v1/session", "DELETE /api/v1/sessions/{id}"]);
+/** Sessions and calls have no versions: they are open, or they are not. */
+const UNCONDITIONAL = new Set([
+  "DELETE /api/v1/session",
+  "DELETE /api/v1/sessions/{id}",
+  "DELETE /api/v1/devices/{product}/{device}/calls/{callId}",
+]);
 
 interface Fixture {
   readonly harness: HttpHarness;
