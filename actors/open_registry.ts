@@ -7,6 +7,7 @@ import { ApiKeys } from "./access/api_keys.ts";
 import { PasswordHasher } from "./access/password.ts";
 import { Sessions } from "./access/sessions.ts";
 import { Users } from "./access/users.ts";
+import { type Audit, AuditHook, createAudit } from "./audit/audit.ts";
 import { type ChangesFollower, startChangesFollower } from "./device/changes.ts";
 import { createDeviceDirectory, type RegistryDirectory } from "./device/device_directory.ts";
 import { createDeviceStandings, type DeviceStandings } from "./device/device_standing.ts";
@@ -16,6 +17,7 @@ import { Projects } from "./project/projects.ts";
 import { Products } from "./product/products.ts";
 import { startAnswerSweep } from "./registry/answer_sweep.ts";
 import { KeptAnswers } from "./registry/kept_answers.ts";
+import { type KeySource, openKeyring } from "./registry/master_keys.ts";
 import { openRegistryStore, type RegistryStore } from "./registry/registry_store.ts";
 
 export interface Registry extends AsyncDisposable {
@@ -32,11 +34,13 @@ export interface Registry extends AsyncDisposable {
   readonly sessions: Sessions;
   readonly keys: ApiKeys;
   readonly answers: KeptAnswers;
+  readonly audit: Audit;
 }
 
 export interface RegistryOptions {
   /** Of `registry.db`. */
   readonly path: string;
+  readonly masterKeys: KeySource;
   /** Of the owner, at the first start. Default: a random one. */
   readonly ownerPassword?: string;
   readonly clock: Clock;
@@ -46,11 +50,21 @@ export interface RegistryOptions {
 
 const POLL_MS = 1_000;
 
-/** @throws {InvalidError} The owner's password is none. */
+/**
+ * @throws {InvalidError} The owner's password is none.
+ * @throws {ConflictError} The master key is not the one of this data.
+ */
 export async function openRegistry(options: RegistryOptions): Promise<Registry> {
   const { clock, random, logger } = options;
   await using resources = new AsyncDisposableStack();
-  const store = resources.use(await openRegistryStore({ path: options.path, clock, logger }));
+  const hook = new AuditHook();
+  const { beforeCommit } = hook;
+  const { path } = options;
+  const store = resources.use(await openRegistryStore({ path, clock, logger, beforeCommit }));
+  const source = options.masterKeys;
+  const keyring = await openKeyring({ store, source, random, logger, nowMs: clock.nowMs() });
+  const audit = createAudit({ store, clock, keyring });
+  hook.log = audit.log;
   const changes = resources.use(startChangesFollower({ store, clock, logger, pollMs: POLL_MS }));
   const directory = resources.use(
     createDeviceDirectory({ reader: store.reader, changes, logger }),
@@ -76,6 +90,7 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
     sessions: new Sessions({ store, clock, random, passwords }),
     keys: new ApiKeys({ store, clock, random }),
     answers,
+    audit,
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
 }

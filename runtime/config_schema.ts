@@ -48,6 +48,17 @@ function storeUrl(store: string) {
   );
 }
 
+function masterKey(description: string) {
+  return z.string().regex(/^[A-Za-z0-9_-]{43}$/).optional().meta(
+    {
+      description,
+      unit: "text",
+      bounds: "43 characters of base64url: 32 random bytes",
+      isSecret: true,
+    } satisfies FieldMeta,
+  );
+}
+
 const SHAPE = z.strictObject({
   listen: z.string().refine((text) => isIP(text) !== 0).default("127.0.0.1").meta(
     {
@@ -84,6 +95,24 @@ const SHAPE = z.strictObject({
         unit: "text",
         bounds: "12 to 128 characters",
         isSecret: true,
+      } satisfies FieldMeta,
+    ),
+  }).prefault({}),
+  secrets: z.strictObject({
+    masterKey: masterKey(
+      "Key that secrets in the data are sealed with. Unset: that of `secrets.keyFile`, which the " +
+        "first start makes.",
+    ),
+    previousMasterKey: masterKey(
+      "The key until now, when `secrets.masterKey` is another one than before: what it sealed is " +
+        "sealed again.",
+    ),
+    keyFile: z.string().min(1).max(4_096).optional().meta(
+      {
+        description: "File of the master keys, readable by its owner only. Unset: `master.key` " +
+          "in `data.dir`.",
+        unit: "path",
+        bounds: "1 to 4096 characters",
       } satisfies FieldMeta,
     ),
   }).prefault({}),
@@ -138,6 +167,15 @@ const SHAPE = z.strictObject({
 
 /** Relations between fields. */
 export const CONFIG_SCHEMA = SHAPE.superRefine((config, context) => {
+  const { masterKey, previousMasterKey, keyFile } = config.secrets;
+  if (masterKey === undefined && previousMasterKey !== undefined) {
+    const message = "it needs secrets.masterKey, the new one";
+    context.addIssue({ code: "custom", path: ["secrets", "previousMasterKey"], message });
+  }
+  if (masterKey !== undefined && keyFile !== undefined) {
+    const message = "secrets.masterKey is set: there is no file";
+    context.addIssue({ code: "custom", path: ["secrets", "keyFile"], message });
+  }
   for (const store of ["redis", "mysql", "elasticsearch"] as const) {
     if (config[store].url === undefined) continue;
     const message = "this version runs embedded only: it keeps everything in data.dir and " +

@@ -236,6 +236,13 @@ export const LIMITS = {
   sessionsPerUserMax: 20,
   /** Browsers of one person whose failed logins count apart from all others'; the oldest gives way. */
   browsersPerUserMax: 20,
+  /** Rows of one project's audit; the oldest give way, about 600 B each. */
+  auditRowsMax: 200_000,
+  /** Characters of what a row says of a request; longer ones are named only. */
+  auditDetailCharactersMax: 2_048,
+  /** Rows of refused requests a minute, of one caller's network and of all; more are only counted. */
+  auditFailuresPerNetworkMax: 30,
+  auditFailuresMax: 300,
   /** Projects of the installation, and users of one project. */
   projectsMax: 1_000,
   usersMax: 1_000,

@@ -15,6 +15,7 @@ import type { ReadViews } from "../actors/device/views_worker.ts";
 import { liveChild } from "../actors/live/live_child.ts";
 import { LiveHub } from "../actors/live/live_hub.ts";
 import { openRegistry, type Registry } from "../actors/open_registry.ts";
+import { keySourceOf } from "../actors/registry/master_keys.ts";
 import { createTelemetryClient, type TelemetryClient } from "../actors/telemetry/worker.ts";
 import { ConsoleSite } from "../protocols/http/console/site.ts";
 import { siteBuildChild } from "../protocols/http/console/site_build.ts";
@@ -164,6 +165,7 @@ class Node {
     const registry = this.resources.use(
       await openRegistry({
         path: join(this.config.data.dir, "registry.db"),
+        masterKeys: keySourceOf(this.config.secrets, this.config.data.dir),
         ...(password === undefined ? undefined : { ownerPassword: password }),
         clock,
         random,

@@ -5,6 +5,7 @@ import type { Clock } from "../../runtime/clock.ts";
 import type { Issue } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import type { Random } from "../../runtime/random.ts";
+import { noteAudit } from "../audit/audit_scope.ts";
 import { BAD_CURSOR, contains, projectRefusal } from "../registry/conditions.ts";
 import {
   cutPage,
@@ -105,6 +106,7 @@ export class ApiKeys {
       expires_at: input.expiresAt ?? null,
       last_used_at: null,
     };
+    noteAudit({ object: `keys/${row.id}` });
     return await store.db.transaction().execute(async (transaction) => {
       const gone = await projectRefusal(transaction, row.project);
       if (gone !== undefined) return gone;
@@ -149,8 +151,10 @@ export class ApiKeys {
 
   /** True if it was there. */
   async delete(project: string, id: string): Promise<boolean> {
-    const { numDeletedRows } = await this.#options.store.db.deleteFrom("api_keys")
-      .where("project", "=", project).where("id", "=", id).executeTakeFirstOrThrow();
+    const { numDeletedRows } = await this.#options.store.db.transaction().execute((transaction) =>
+      transaction.deleteFrom("api_keys")
+        .where("project", "=", project).where("id", "=", id).executeTakeFirstOrThrow()
+    );
     return numDeletedRows > 0n;
   }
 

@@ -12,6 +12,7 @@ export const SCOPES = [
   "devices:write",
   "cluster:read",
   "cluster:write",
+  "audit:read",
 ] as const;
 
 export type Scope = typeof SCOPES[number];

@@ -4,6 +4,7 @@ import { hash } from "node:crypto";
 import type { Clock } from "../../runtime/clock.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import type { Random } from "../../runtime/random.ts";
+import { noteAudit } from "../audit/audit_scope.ts";
 import type { RegistryStore } from "../registry/registry_store.ts";
 import type { SessionsTable, UsersTable } from "../registry/tables.ts";
 import { LoginGate } from "./login_gate.ts";
@@ -120,8 +121,7 @@ export class Sessions {
 
   /** Ends the session; nothing if there is none. */
   async logout(token: string): Promise<void> {
-    await this.#options.store.db.deleteFrom("sessions")
-      .where("token_hash", "=", hashToken(token)).execute();
+    await this.#remove(hashToken(token));
   }
 
   /** Open ones of a user, newest first. At most `sessionsPerUserMax`. */
@@ -133,9 +133,15 @@ export class Sessions {
   async end(user: string, id: string): Promise<boolean> {
     const row = (await this.#rows(user)).find(({ token_hash }) => sessionIdOf(token_hash) === id);
     if (row === undefined) return false;
-    await this.#options.store.db.deleteFrom("sessions")
-      .where("token_hash", "=", row.token_hash).execute();
+    await this.#remove(row.token_hash);
     return true;
+  }
+
+  /** In a transaction, which its row of the audit belongs to. */
+  async #remove(tokenHash: Uint8Array): Promise<void> {
+    await this.#options.store.db.transaction().execute((transaction) =>
+      transaction.deleteFrom("sessions").where("token_hash", "=", tokenHash).execute()
+    );
   }
 
   async #rows(user: string): Promise<SessionsTable[]> {
@@ -150,6 +156,7 @@ export class Sessions {
     const user = await store.db.selectFrom("users")
       .innerJoin("projects", "projects.id", "users.project").selectAll("users")
       .where("users.name", "=", name).where("projects.deleted_at", "is", null).executeTakeFirst();
+    if (user !== undefined) noteAudit({ project: user.project });
     const isWithin = password.length <= PASSWORD_CHARACTERS_MAX && password.isWellFormed();
     const isRight = await passwords.verify(isWithin ? password : "", user?.password);
     return isRight && isWithin && user?.enabled === 1 ? user : undefined;
@@ -166,6 +173,7 @@ export class Sessions {
     const csrf = text(random.bytes(TOKEN_BYTES));
     const expiresAt = nowMs + LIMITS.sessionMs;
     const hashed = hashToken(token);
+    noteAudit({ actor: { type: "user", id: user.id, name: user.name } });
     const browser = await store.db.transaction().execute(async (transaction) => {
       await transaction.deleteFrom("sessions").where("expires_at", "<=", nowMs).execute();
       const open = await transaction.selectFrom("sessions").select("token_hash")

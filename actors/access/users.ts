@@ -4,6 +4,7 @@ import type { Clock } from "../../runtime/clock.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import type { Random } from "../../runtime/random.ts";
 import type { Transaction } from "../../runtime/store/relational_store.ts";
+import { noteAudit } from "../audit/audit_scope.ts";
 import { BAD_CURSOR, contains, projectRefusal, versionRefusal } from "../registry/conditions.ts";
 import {
   cutPage,
@@ -85,6 +86,7 @@ export class Users {
     const issues = userIssues(input);
     if (issues.length > 0) return invalid(issues);
     const row = await this.newRow(input);
+    noteAudit({ object: `users/${row.id}` });
     return await this.#options.store.db.transaction().execute(async (transaction) => {
       const refusal = await insertUser(transaction, row);
       if (refusal !== undefined) return refusal;

@@ -3,6 +3,7 @@ import { type Clock, waitMs } from "../../runtime/clock.ts";
 import { UnavailableError } from "../../runtime/errors.ts";
 import type { Random } from "../../runtime/random.ts";
 import type { Transaction } from "../../runtime/store/relational_store.ts";
+import { noteAudit } from "../audit/audit_scope.ts";
 import { BAD_CURSOR, versionRefusal } from "../registry/conditions.ts";
 import { orderOf, positionIn, type Sort } from "../registry/list_order.ts";
 import { accepted, invalid, type Outcome, type Page, refused } from "../registry/outcome.ts";
@@ -82,6 +83,7 @@ export class DeviceRegistry {
   ): Promise<Outcome<DeviceWithSecret>> {
     const issues = deviceIssues(input);
     if (issues.length > 0) return invalid(issues);
+    noteAudit({ object: `devices/${input.product}/${input.device}` });
     const secret = input.secret ?? createSecret(this.#random);
     const nowMs = this.#clock.nowMs();
     const untilMs = this.#clock.monotonicMs() + REMOVAL_MS_MAX;

@@ -4,6 +4,7 @@ import type { Issue } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import type { Transaction } from "../../runtime/store/relational_store.ts";
 import { type ChangesFollower, recordChange } from "../device/changes.ts";
+import { noteAudit } from "../audit/audit_scope.ts";
 import { BAD_CURSOR, contains, projectRefusal, versionRefusal } from "../registry/conditions.ts";
 import {
   cutPage,
@@ -116,6 +117,7 @@ export class Products {
       created_at: nowMs,
       updated_at: nowMs,
     };
+    noteAudit({ object: `products/${input.key}` });
     const outcome = await this.#store.db.transaction().execute(async (transaction) => {
       const gone = await projectRefusal(transaction, row.project);
       if (gone !== undefined) return gone;

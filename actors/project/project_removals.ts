@@ -26,9 +26,10 @@ export interface ProjectRemovals extends AsyncDisposable {
 }
 
 const SLICE_ROWS = 200;
+const AUDIT_ROWS = 2_000;
 const RETRY_MS = 1_000;
 /** Tables whose rows name their project and go with it, after its devices and products. */
-export const PROJECT_TABLES = ["api_keys", "users", "answer_totals"] as const;
+export const PROJECT_TABLES = ["api_keys", "answer_totals", "audit_heads", "users"] as const;
 
 export function startProjectRemovals(options: ProjectRemovalsOptions): ProjectRemovals {
   const { clock, logger } = options;
@@ -112,14 +113,33 @@ async function removeSlice(
     await recordChange(transaction, { kind: "product_deleted", product: key, device: "", atMs });
   }
   if (products.length > 0) return products.length;
+  return await removeAnswers(transaction, project) || await removeAudit(transaction, project) ||
+    await removeRest(transaction, project);
+}
+
+async function removeAnswers(
+  transaction: Transaction<RegistryTables>,
+  project: string,
+): Promise<number> {
   const answers = await transaction.selectFrom("answers").select(["caller", "key"])
     .where("project", "=", project).limit(SLICE_ROWS).execute();
   for (const { caller, key } of answers) {
     await transaction.deleteFrom("answers").where("project", "=", project)
       .where("caller", "=", caller).where("key", "=", key).execute();
   }
-  if (answers.length > 0) return answers.length;
-  return await removeRest(transaction, project);
+  return answers.length;
+}
+
+async function removeAudit(
+  transaction: Transaction<RegistryTables>,
+  project: string,
+): Promise<number> {
+  const first = await transaction.selectFrom("audit").select("seq").where("project", "=", project)
+    .orderBy("seq").limit(1).executeTakeFirst();
+  if (first === undefined) return 0;
+  const { numDeletedRows } = await transaction.deleteFrom("audit").where("project", "=", project)
+    .where("seq", "<", first.seq + AUDIT_ROWS).executeTakeFirstOrThrow();
+  return Number(numDeletedRows);
 }
 
 /** Bounded tables: at most `usersMax`, `keysMax` and the like. */

@@ -3,6 +3,7 @@ import type { Clock } from "../../runtime/clock.ts";
 import type { Issue } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import type { Transaction } from "../../runtime/store/relational_store.ts";
+import { noteAudit } from "../audit/audit_scope.ts";
 import { insertUser, type NewUser, type Users } from "../access/users.ts";
 import { userIssues } from "../access/user_row.ts";
 import { BAD_CURSOR, contains, versionRefusal } from "../registry/conditions.ts";
@@ -96,6 +97,7 @@ export class Projects {
       updated_at: nowMs,
       deleted_at: null,
     };
+    noteAudit({ object: `projects/${input.id}` });
     return await store.db.transaction().execute(async (transaction) => {
       const taken = await anyRow(transaction, input.id);
       if (taken !== undefined) {

@@ -12,6 +12,7 @@ export const REGISTRY_MIGRATIONS: readonly Migration[] = [
   { id: 3, name: "index orders of lists", up: indexOrders },
   { id: 4, name: "tenancy and logins", up: addTenancy },
   { id: 5, name: "create answers", up: createAnswers },
+  { id: 6, name: "create audit", up: createAudit },
 ];
 
 async function createRegistry(db: Kysely<unknown>): Promise<void> {
@@ -164,6 +165,44 @@ async function addProjectToDevices(db: Kysely<unknown>): Promise<void> {
     await db.schema.dropIndex(`devices_by_${name}`).ifExists().execute();
     await db.schema.createIndex(`devices_of_project_by_${name}`).ifNotExists()
       .on("devices").columns(["project", ...columns]).execute();
+  }
+}
+
+async function createAudit(db: Kysely<unknown>): Promise<void> {
+  await db.schema.createTable("audit").ifNotExists()
+    .addColumn("project", "varchar(64)", (column) => column.notNull())
+    .addColumn("seq", "bigint", (column) => column.notNull())
+    .addColumn("at", "bigint", (column) => column.notNull())
+    .addColumn("actor_type", "varchar(8)", (column) => column.notNull())
+    .addColumn("actor_id", "varchar(64)", (column) => column.notNull())
+    .addColumn("actor_name", "varchar(128)", (column) => column.notNull())
+    .addColumn("action", "varchar(128)", (column) => column.notNull())
+    .addColumn("object", "varchar(512)", (column) => column.notNull())
+    .addColumn("detail", "text", (column) => column.notNull())
+    .addColumn("remote", "varchar(64)", (column) => column.notNull())
+    .addColumn("outcome", "varchar(64)", (column) => column.notNull())
+    .addColumn("hash", "binary(32)", (column) => column.notNull())
+    .addPrimaryKeyConstraint("audit_key", ["project", "seq"])
+    .execute();
+  await db.schema.createTable("audit_heads").ifNotExists()
+    .addColumn("project", "varchar(64)", (column) => column.primaryKey())
+    .addColumn("seq", "bigint", (column) => column.notNull())
+    .addColumn("at", "bigint", (column) => column.notNull())
+    .addColumn("hash", "binary(32)", (column) => column.notNull())
+    .addColumn("mac", "varchar(64)", (column) => column.notNull())
+    .addColumn("kept_after", "bigint", (column) => column.notNull())
+    .addColumn("kept_hash", "binary(32)", (column) => column.notNull())
+    .addColumn("kept_mac", "varchar(64)", (column) => column.notNull())
+    .execute();
+  await db.schema.createTable("master_keys").ifNotExists()
+    .addColumn("id", "varchar(16)", (column) => column.primaryKey())
+    .addColumn("check_text", "varchar(255)", (column) => column.notNull())
+    .addColumn("created_at", "bigint", (column) => column.notNull())
+    .execute();
+  const orders = ["action", "actor_name", "actor_id", "object"];
+  for (const column of orders) {
+    await db.schema.createIndex(`audit_by_${column}`).ifNotExists()
+      .on("audit").columns(["project", column, "seq"]).execute();
   }
 }
 

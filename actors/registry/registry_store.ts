@@ -2,6 +2,7 @@
 import type { Clock } from "../../runtime/clock.ts";
 import type { Logger } from "../../runtime/logger.ts";
 import {
+  type BeforeCommit,
   openRelationalStore,
   type RelationalStore,
   type Transaction,
@@ -28,14 +29,18 @@ export const DEFAULT_PROJECT = "default";
 
 /** Opens or makes the registry at `path`, with project `default`. */
 export async function openRegistryStore(
-  options: { readonly path: string; readonly clock: Clock; readonly logger: Logger },
+  options: {
+    readonly path: string;
+    readonly clock: Clock;
+    readonly logger: Logger;
+    readonly beforeCommit?: BeforeCommit;
+  },
 ): Promise<RegistryStore> {
   const nowMs = options.clock.nowMs();
   const store = await openRelationalStore<RegistryTables>({
-    path: options.path,
+    ...options,
     migrations: REGISTRY_MIGRATIONS,
     nowMs,
-    logger: options.logger,
   });
   const project = await store.db.selectFrom("projects").select("id")
     .where("id", "=", DEFAULT_PROJECT).executeTakeFirst();

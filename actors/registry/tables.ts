@@ -137,6 +137,42 @@ export interface AnswerTotalsTable {
   bytes: number;
 }
 
+/** See `actors/audit/audit_row.ts`. */
+export interface AuditTable {
+  project: string;
+  seq: number;
+  at: number;
+  actor_type: string;
+  actor_id: string;
+  actor_name: string;
+  action: string;
+  object: string;
+  /** JSON. */
+  detail: string;
+  remote: string;
+  outcome: string;
+  hash: Uint8Array;
+}
+
+/** Where each project's audit ends, and after which row it is kept; both sealed. */
+export interface AuditHeadsTable {
+  project: string;
+  seq: number;
+  at: number;
+  hash: Uint8Array;
+  mac: string;
+  kept_after: number;
+  kept_hash: Uint8Array;
+  kept_mac: string;
+}
+
+/** Keys that something in the registry is sealed with; more than one while the key is changed. */
+export interface MasterKeysTable {
+  id: string;
+  check_text: string;
+  created_at: number;
+}
+
 export interface RegistryTables {
   projects: ProjectsTable;
   products: ProductsTable;
@@ -151,4 +187,7 @@ export interface RegistryTables {
   api_keys: KeysTable;
   answers: AnswersTable;
   answer_totals: AnswerTotalsTable;
+  audit: AuditTable;
+  master_keys: MasterKeysTable;
+  audit_heads: AuditHeadsTable;
 }

@@ -9,6 +9,7 @@ const ALL = [
   "devices:write",
   "cluster:read",
   "cluster:write",
+  "audit:read",
 ];
 const DEVICE = "/api/v1/devices/pump/p-1";
 

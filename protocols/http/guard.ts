@@ -44,10 +44,11 @@ export class Guard {
   }
 
   /**
+   * Who calls.
    * @param onRate Told what is left of the caller's rate, also where the request is refused.
-   * @throws {ProblemError} 401, 403 or 429.
+   * @throws {ProblemError} 401 or 429.
    */
-  async admit(
+  async identify(
     request: Request,
     policy: Policy,
     remote: string,
@@ -66,9 +67,14 @@ export class Guard {
       const detail = "Cannot tell who calls: log in, or send an API key";
       throw new ProblemError("unauthorized", detail, { headers: CHALLENGE });
     }
+    return { caller, credential: credential?.token };
+  }
+
+  /** @throws {ProblemError} 403. */
+  authorize(request: Request, policy: Policy, caller: Caller | undefined): void {
+    if (policy.type !== "caller" || caller === undefined) return;
     assertAllowed(policy, caller);
     if (caller.type === "user" && !isSafe(request.method)) assertCsrf(request, caller.csrf);
-    return { caller, credential: credential?.token };
   }
 
   #take(name: string, onRate: (rate: BucketState) => void): void {

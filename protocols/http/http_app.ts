@@ -7,6 +7,7 @@ import { assert, messageOf, OverloadedError } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import { networkOf } from "../../runtime/network_of.ts";
 import { createDocumentRoutes, FALLBACK_ROUTE } from "./routes/document_routes.ts";
+import { Auditor } from "./auditor.ts";
 import { Guard } from "./guard.ts";
 import { Ingest } from "./ingest.ts";
 import { LiveFeeds } from "./live_feeds.ts";
@@ -16,7 +17,7 @@ import { problemOf, problemResponse } from "./problem.ts";
 import { assertJsonType, readBytes } from "./request_input.ts";
 import { createRoutes } from "./routes/routes.ts";
 import { KEEP_NOTHING, Repeats } from "./repeats.ts";
-import type { Route } from "./route.ts";
+import type { Keep, Route } from "./route.ts";
 import { type BucketState, rateHeaders } from "./token_buckets.ts";
 
 /** Where a request came from; as `Deno.serve` says it. */
@@ -81,6 +82,7 @@ class RoostHttpApp implements HttpApp {
   readonly #feeds: LiveFeeds;
   readonly #guard: Guard;
   readonly #repeats: Repeats;
+  readonly #auditor: Auditor;
   readonly #answers = new Map<number, number>();
   /** Aborts when bodies are no longer waited for. */
   readonly #closing = new AbortController();
@@ -96,6 +98,7 @@ class RoostHttpApp implements HttpApp {
     this.routes = routes;
     this.#guard = new Guard(ports, ports.clock, ports.rate);
     this.#repeats = new Repeats(ports.answers, ports.logger);
+    this.#auditor = new Auditor(ports.audit.log, ports.clock, ports.logger);
     const fallback = routes.find((route) => route.name === FALLBACK_ROUTE);
     assert(fallback !== undefined, "the console has the paths that are nobody's");
     const named = routes.filter((route) => route !== fallback);
@@ -189,7 +192,7 @@ class RoostHttpApp implements HttpApp {
     let rate: BucketState | undefined;
     let response: Response;
     try {
-      response = await this.#admitted(c, route, (state) => rate = state);
+      response = await this.#identified(c, route, (state) => rate = state);
     } catch (fault) {
       response = this.#answerFault(fault, c.req.raw, c.req.path);
     }
@@ -200,27 +203,38 @@ class RoostHttpApp implements HttpApp {
     return response;
   }
 
-  async #admitted(
+  async #identified(
     c: Context<AppEnv>,
     route: Route,
     onRate: (rate: BucketState) => void,
   ): Promise<Response> {
     const request = c.req.raw;
     const remote = c.env?.remote ?? UNKNOWN_REMOTE;
-    const admitted = await this.#guard.admit(request, route.policy, remote, onRate);
-    const bytes = route.bodyBytesMax === undefined
-      ? EMPTY
-      : await this.#readBody(request, route.bodyBytesMax, route.isBodyOptional);
-    const url = new URL(request.url);
-    const input = { ...admitted, params: c.req.param(), url, bytes, request, remote };
-    if (!route.isRepeatable) return await route.handle(input, KEEP_NOTHING);
-    return await this.#repeats.serve(route, input, async (keep) => {
-      try {
-        return await route.handle(input, keep);
-      } catch (fault) { // Some refusals are kept as answers are.
-        return this.#answerFault(fault, request, c.req.path);
-      }
-    });
+    const identified = await this.#guard.identify(request, route.policy, remote, onRate);
+    const asked = { ...identified, url: new URL(request.url), remote };
+    let isHandled = false;
+    try {
+      this.#guard.authorize(request, route.policy, asked.caller);
+      const bytes = route.bodyBytesMax === undefined
+        ? EMPTY
+        : await this.#readBody(request, route.bodyBytesMax, route.isBodyOptional);
+      const input = { ...asked, params: c.req.param(), bytes, request };
+      const handle = (keep: Keep) => {
+        isHandled = true;
+        return this.#auditor.serve(route, input, () => route.handle(input, keep));
+      };
+      if (!route.isRepeatable) return await handle(KEEP_NOTHING);
+      return await this.#repeats.serve(route, input, async (keep) => {
+        try {
+          return await handle(keep);
+        } catch (fault) { // Some refusals are kept as answers are.
+          return this.#answerFault(fault, request, c.req.path);
+        }
+      });
+    } catch (fault) {
+      if (!isHandled) await this.#auditor.forbidden(route, { ...asked, bytes: EMPTY }, fault);
+      throw fault;
+    }
   }
 
   async #readBody(request: Request, bytesMax: number, isOptional: boolean): Promise<Uint8Array> {

@@ -60,6 +60,9 @@ export const POLICIES: Readonly<Record<string, Policy>> = {
   "PATCH /api/v1/users/{id}": person("owner"),
   "DELETE /api/v1/users/{id}": person("owner"),
 
+  "GET /api/v1/audit": caller("owner", "audit:read"),
+  "GET /api/v1/audit/verification": ofInstallation(caller("owner", "audit:read")),
+
   "POST /api/v1/keys": person("owner"),
   "GET /api/v1/keys": person("owner"),
   "GET /api/v1/keys/{id}": person("owner"),

@@ -34,6 +34,7 @@ const VIEWER = [
   "GET /api/v1/cluster/ledger",
   "GET /api/v1/cluster/tree",
 ];
+const AUDIT = ["GET /api/v1/audit", "GET /api/v1/audit/verification"];
 const OWNER = [
   "POST /api/v1/projects",
   "PATCH /api/v1/projects/{id}",
@@ -87,7 +88,8 @@ async function sweep(harness: HttpHarness, { caller, headers, expected }: Sweep)
 }
 
 function least(route: string): Role {
-  return VIEWER.includes(route) ? "viewer" : OWNER.includes(route) ? "owner" : "operator";
+  if (VIEWER.includes(route)) return "viewer";
+  return OWNER.includes(route) || AUDIT.includes(route) ? "owner" : "operator";
 }
 
 /** Scope of a route by its resource, written down apart from the table. */

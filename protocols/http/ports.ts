@@ -20,6 +20,7 @@ import type { Principal } from "../../actors/access/principal.ts";
 import type { Sessions } from "../../actors/access/sessions.ts";
 import type { Calls } from "../../actors/command/calls.ts";
 import type { Users } from "../../actors/access/users.ts";
+import type { Audit } from "../../actors/audit/audit.ts";
 import type { RegistryDirectory } from "../../actors/device/device_directory.ts";
 import type { DeviceDirectory } from "../../actors/device/directory.ts";
 import type { DeviceState, PresenceRow } from "../../actors/device/messages.ts";
@@ -93,6 +94,7 @@ export interface HttpPorts {
   /** Devices with such a row, by when they were last heard of. */
   bySeen(query: SeenQuery): Promise<readonly SeenDevice[]>;
   readonly live: { readonly hub: Pick<LiveHub, "open" | "incarnation"> };
+  readonly audit: Audit;
   readonly cluster: ClusterPorts;
   readonly health: HealthPorts;
   /** The console's files. */

@@ -48,6 +48,8 @@ export interface RouteSpec<P extends z.ZodObject, Q extends z.ZodObject, B exten
   readonly secretField?: string;
   /** Its body has a person's password: nothing that is kept of it may help to guess that. */
   readonly hasPassword?: boolean;
+  /** What the audit calls it; default: made of path and method, `devices.create`. */
+  readonly action?: string;
   /** The handler reads the request itself: parameters and body are for the document only. */
   readonly isRaw?: boolean;
   readonly responses: Readonly<Record<number, ResponseSpec>>;
@@ -89,6 +91,8 @@ export interface Route {
   readonly path: string;
   readonly tag: string;
   readonly policy: Policy;
+  /** What the audit calls it. */
+  readonly action: string;
   /** Absent: no body is read. */
   readonly bodyBytesMax: number | undefined;
   readonly isBodyOptional: boolean;
@@ -162,6 +166,7 @@ export function createRoute<
     path: spec.path,
     tag: spec.tag,
     policy,
+    action: spec.action ?? actionOf(spec.method, spec.path),
     bodyBytesMax: spec.body === undefined || spec.isRaw
       ? undefined
       : spec.bodyBytesMax ?? LIMITS.httpBodyBytesMax,
@@ -312,6 +317,20 @@ function securityOf(policy: Policy): Record<string, string[]>[] {
   if (policy.type === "device") return [{ device: [] }];
   if (policy.scope === undefined) return [{ session: [] }];
   return [{ session: [] }, { key: policy.scope === "any" ? [] : [policy.scope] }];
+}
+
+const VERBS: Readonly<Record<Method, string>> = {
+  get: "read",
+  post: "create",
+  put: "replace",
+  patch: "update",
+  delete: "delete",
+};
+
+/** `POST /api/v1/devices` is `devices.create`. */
+function actionOf(method: Method, path: string): string {
+  const parts = path.replace(/^\/api\/v1\//, "").split("/");
+  return [...parts.filter((part) => !part.startsWith("{")), VERBS[method]].join(".");
 }
 
 function operationId(method: Method, path: string): string {

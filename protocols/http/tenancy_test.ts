@@ -30,7 +30,7 @@ async function provision(harness: HttpHarness, project: string): Promise<Tenant>
   const product = `zq-product-${project}`;
   const device = `zq-device-${project}`;
   const secret = `zqsecret-${project}`;
-  const value = 4_000 + letterId;
+  const value = 4_000.125 + letterId; // No hash of the audit can hold its point.
   const name = `title ${secret}`;
   const model = { properties: [{ identifier: secret, name, dataType: { type: "double" } }] };
   const owner = { name: `${project}.${secret}`, password: PASSWORD };
@@ -134,7 +134,11 @@ async function attack(
     const names = Object.values(victim.ids).some((id) => parts.includes(id));
     const isRefused = [400, 403, 404, 409].includes(answer.status) || answer.status === 204;
     if (names) assert.ok(isRefused, said);
-    if (!names && answer.status < 400) assert.ok(!text.includes(victim.ids.product), said);
+    // The caller's own audit tells it what it sent itself.
+    const isEcho = path.startsWith("/api/v1/audit");
+    if (!names && !isEcho && answer.status < 400) {
+      assert.ok(!text.includes(victim.ids.product), said);
+    }
   }
   assert.deepEqual(traceOf(harness, victim), before, `${caller} left a trace`);
 }

@@ -2,7 +2,7 @@
  * Kysely over `node:sqlite`. One connection, handed to one caller at a time, so that the queries of
  * two transactions never mix. Compiled statements are kept, since preparing costs more than running.
  */
-import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
+import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from "node:sqlite";
 import {
   CompiledQuery,
   type DatabaseConnection,
@@ -16,11 +16,28 @@ import {
 import { AssertionError, UnavailableError } from "../errors.ts";
 import { LIMITS } from "../limits.ts";
 
-/** A dialect over an open database; whoever opened it closes it, after Kysely was destroyed. */
-export function createSqliteDialect(database: DatabaseSync): Dialect {
+/** What a hook may do in a transaction that is about to commit; synchronously. */
+export interface CommitWriter {
+  run(sql: string, ...parameters: SQLInputValue[]): void;
+  get(sql: string, ...parameters: SQLInputValue[]): SqlRow | undefined;
+}
+
+/**
+ * Called before a transaction that changed rows commits, in the asynchronous context of its author;
+ * what it throws rolls the transaction back. It may return what to call once that is durable.
+ */
+export type BeforeCommit = (writer: CommitWriter) => (() => void) | undefined;
+
+export type SqlRow = Readonly<Record<string, SQLOutputValue>>;
+
+/** A dialect over one connection; whoever opened it closes it, after Kysely was destroyed. */
+export function createSqliteDialect(
+  connection: SqliteConnection,
+  beforeCommit?: BeforeCommit,
+): Dialect {
   return {
     createAdapter: () => new SqliteAdapter(),
-    createDriver: () => new SqliteDriver(new SqliteConnection(database)),
+    createDriver: () => new SqliteDriver(connection, beforeCommit),
     createIntrospector: (db) => new SqliteIntrospector(db),
     createQueryCompiler: () => new SqliteQueryCompiler(),
   };
@@ -28,11 +45,15 @@ export function createSqliteDialect(database: DatabaseSync): Dialect {
 
 class SqliteDriver implements Driver {
   readonly #connection: SqliteConnection;
+  readonly #beforeCommit: BeforeCommit | undefined;
   #isTaken = false;
   readonly #waiting: (() => void)[] = [];
+  /** Rows that the connection had changed when its transaction began. */
+  #changesAtBegin = 0;
 
-  constructor(connection: SqliteConnection) {
+  constructor(connection: SqliteConnection, beforeCommit: BeforeCommit | undefined) {
     this.#connection = connection;
+    this.#beforeCommit = beforeCommit;
   }
 
   init(): Promise<void> {
@@ -56,10 +77,15 @@ class SqliteDriver implements Driver {
   async beginTransaction(connection: DatabaseConnection): Promise<void> {
     // Immediate: a transaction that reads first and writes later would fail as busy in the middle.
     await connection.executeQuery(CompiledQuery.raw("begin immediate"));
+    if (this.#beforeCommit !== undefined) this.#changesAtBegin = this.#connection.changes;
   }
 
   async commitTransaction(connection: DatabaseConnection): Promise<void> {
+    const hasChanged = this.#beforeCommit !== undefined &&
+      this.#connection.changes > this.#changesAtBegin;
+    const committed = hasChanged ? this.#beforeCommit(this.#connection) : undefined;
     await connection.executeQuery(CompiledQuery.raw("commit"));
+    committed?.();
   }
 
   async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
@@ -74,7 +100,7 @@ class SqliteDriver implements Driver {
   }
 }
 
-class SqliteConnection implements DatabaseConnection {
+export class SqliteConnection implements DatabaseConnection, CommitWriter {
   readonly #database: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
 
@@ -84,6 +110,19 @@ class SqliteConnection implements DatabaseConnection {
 
   get isTransaction(): boolean {
     return this.#database.isTransaction;
+  }
+
+  /** Rows changed since the database was opened. */
+  get changes(): number {
+    return Number(this.#prepare("select total_changes() as changes").get()!.changes);
+  }
+
+  run(sql: string, ...parameters: SQLInputValue[]): void {
+    this.#prepare(sql).run(...parameters);
+  }
+
+  get(sql: string, ...parameters: SQLInputValue[]): SqlRow | undefined {
+    return this.#prepare(sql).get(...parameters);
   }
 
   executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {

@@ -5,6 +5,7 @@ import { PasswordHasher } from "../../actors/access/password.ts";
 import type { Role } from "../../actors/access/principal.ts";
 import { Sessions } from "../../actors/access/sessions.ts";
 import { Users } from "../../actors/access/users.ts";
+import { type Audit, AuditHook, createAudit } from "../../actors/audit/audit.ts";
 import { Calls } from "../../actors/command/calls.ts";
 import { startChangesFollower } from "../../actors/device/changes.ts";
 import { createDeviceDirectory } from "../../actors/device/device_directory.ts";
@@ -34,11 +35,14 @@ import { createHttpApp, type HttpApp } from "../../protocols/http/http_app.ts";
 import { ConsoleSite } from "../../protocols/http/console/site.ts";
 import { treeView } from "../../protocols/http/cluster_views.ts";
 import type { HttpPorts } from "../../protocols/http/ports.ts";
-import { createLogger } from "../../runtime/logger.ts";
+import { systemClock } from "../../runtime/clock.ts";
+import { createLogger, type Logger } from "../../runtime/logger.ts";
 import type { ListedDeadLetter, PendingRecord } from "../../runtime/log/partition_log.ts";
 import { StoppedPartitions } from "../../runtime/log/stopped_partitions.ts";
-import { seededRandom } from "../../runtime/random.ts";
+import { type Random, seededRandom } from "../../runtime/random.ts";
 import { LogTail } from "../../runtime/log/log_tail.ts";
+import { Keyring } from "../../runtime/secret/keyring.ts";
+import { createMasterKey } from "../../runtime/secret/master_key.ts";
 import { ActorIngress } from "./actor_ingress.ts";
 import { FakeLog } from "./fake_log.ts";
 import { createManualClock, type ManualClock } from "./manual_clock.ts";
@@ -69,6 +73,7 @@ export class HttpHarness implements AsyncDisposable {
   products!: Products;
   keys!: ApiKeys;
   users!: Users;
+  audit!: Audit;
   projects!: Projects;
   removals!: ProjectRemovals;
   ports!: HttpPorts;
@@ -95,8 +100,7 @@ export class HttpHarness implements AsyncDisposable {
     const logger = createLogger({ level: "debug", write, nowMs: clock.nowMs, isText: true });
     const directory = await Deno.makeTempDir({ prefix: "roost-http-" });
     this.#resources.defer(() => Deno.remove(directory, { recursive: true }));
-    const store = await openRegistryStore({ path: join(directory, "registry.db"), clock, logger });
-    this.store = this.#resources.use(store);
+    const store = await this.#openStore(join(directory, "registry.db"), logger, random);
     const changes = startChangesFollower({ store, clock, logger, pollMs: 1_000 });
     this.#resources.use(changes);
     const known = createDeviceDirectory({ reader: store.reader, changes, logger });
@@ -134,6 +138,7 @@ export class HttpHarness implements AsyncDisposable {
       sessions: new Sessions({ store, clock, random, passwords }),
       keys: this.keys,
       answers: new KeptAnswers(this.answerOptions),
+      audit: this.audit,
       telemetry: this.telemetry,
       site: new ConsoleSite({ clock, logger }),
       calls: this.#calls(),
@@ -170,6 +175,18 @@ export class HttpHarness implements AsyncDisposable {
     });
     await views.write({ writes, cursor: 1 });
     return await views.bySeen(query);
+  }
+
+  async #openStore(path: string, logger: Logger, random: Random): Promise<RegistryStore> {
+    const { clock } = this;
+    const hook = new AuditHook();
+    const { beforeCommit } = hook;
+    const store = await openRegistryStore({ path, clock, logger, beforeCommit });
+    const keyring = new Keyring([createMasterKey(random)], random);
+    // Rows that are gathered are not held up by a clock that stands still.
+    this.audit = createAudit({ store, clock: { ...systemClock, nowMs: clock.nowMs }, keyring });
+    hook.log = this.audit.log;
+    return this.store = this.#resources.use(store);
   }
 
   #presenceOf(keys: readonly string[]): ReadonlyMap<string, PresenceRow> {

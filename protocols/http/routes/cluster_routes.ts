@@ -129,6 +129,7 @@ function killChild({ cluster, logger }: HttpPorts): Route {
     path: "/api/v1/cluster/tree/kill",
     tag: "cluster",
     summary: "Ends one child abnormally",
+    action: "cluster.tree.kill",
     description: "Its supervisor restarts it, and its siblings as the strategy says.",
     body: KILL,
     bodyExample: { path: "gateways/mqtt" },

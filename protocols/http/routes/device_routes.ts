@@ -330,6 +330,7 @@ function rotateSecret(ports: HttpPorts): Route {
     path: `${PATH}/credentials/rotate`,
     tag: "devices",
     summary: "Gives a device a new secret",
+    action: "devices.credentials.rotate",
     description: "The old one ends at once. The new one is in this answer only.",
     params: DEVICE_PARAMS,
     body: ROTATION,

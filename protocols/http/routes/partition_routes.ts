@@ -112,6 +112,7 @@ function skipDamage({ cluster, logger }: HttpPorts): Route {
     path: `${PATH}/skip-damage`,
     tag: "cluster",
     summary: "Gives up damaged records and puts their partition back into service",
+    action: "cluster.partitions.skip-damage",
     description: "What waits behind them is handled in order, up to the next damage. 409: the " +
       "partition is not stopped, or not at this offset, or has records before it to handle first.",
     params: PARAMS,

@@ -3,6 +3,7 @@ import type { Ingest } from "../ingest.ts";
 import type { LiveFeeds } from "../live_feeds.ts";
 import type { HttpPorts } from "../ports.ts";
 import type { Route } from "../route.ts";
+import { auditRoutes } from "./audit_routes.ts";
 import { callRoutes } from "./call_routes.ts";
 import { clusterRoutes } from "./cluster_routes.ts";
 import { deadLetterRoutes } from "./dead_letter_routes.ts";
@@ -27,6 +28,7 @@ export function createRoutes(ports: HttpPorts, ingest: Ingest, feeds: LiveFeeds)
     ...projectRoutes(ports),
     ...userRoutes(ports),
     ...keyRoutes(ports),
+    ...auditRoutes(ports),
     ...productRoutes(ports),
     ...deviceRoutes(ports),
     ...shadowRoutes(ports),

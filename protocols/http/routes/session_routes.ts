@@ -98,6 +98,7 @@ function logIn(ports: HttpPorts): Route {
     path: PATH,
     tag: "access",
     summary: "Logs a person in",
+    action: "session.login",
     description:
       "Sets the cookie `roost_session`: HttpOnly, SameSite=Strict; and `roost_browser`, " +
       "by which a browser is known at the next login: failures of strangers do not hold it up.",
@@ -150,6 +151,7 @@ function changePassword({ sessions, users }: HttpPorts): Route {
     path: `${PATH}/password`,
     tag: "access",
     summary: "Changes the caller's own password",
+    action: "session.password",
     description: "Every other session of the caller ends at once.",
     body: NEW_PASSWORD,
     bodyExample: { current: "correct horse", password: "battery staple" },
@@ -179,6 +181,7 @@ function logOut(ports: HttpPorts): Route {
     path: PATH,
     tag: "access",
     summary: "Logs out",
+    action: "session.logout",
     responses: { 204: { description: "The session is over." } },
     async handle({ request }) {
       const token = cookieValue(request.headers, SESSION_COOKIE);
