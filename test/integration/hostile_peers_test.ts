@@ -55,7 +55,7 @@ const BODIES: readonly (readonly [what: string, body: string | Uint8Array, reaso
 /** First bytes of a connection. */
 const GREETINGS: readonly (readonly [what: string, bytes: Uint8Array, reason: string])[] = [
   ["zeros", new Uint8Array(64), "malformed"],
-  ["another protocol", Buffer.from("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), "malformed"],
+  ["another protocol", Buffer.from("SSH-2.0-OpenSSH_9.2\r\n"), "malformed"],
   ["a length without end", bytesOf(0x10, 0xff, 0xff, 0xff, 0xff, 0xff), "malformed"],
   ["256 MB announced", bytesOf(0x10, 0xff, 0xff, 0xff, 0x7f), "packet_too_large"],
   ["MQTT 3.1", greeting("MQIsdp", 3), "bad_version"],
