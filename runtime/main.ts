@@ -207,13 +207,18 @@ class Node {
       await supervisor.stop();
       throw new UnavailableError("node", `Cannot start: ${fault}`);
     }
-    const at = hostOf(this.config.listen);
     return {
-      urls: { http: `http://${at}:${http.port}`, ...mqtt.urls(at) },
+      urls: this.#urls(),
       escalated: escalated.promise,
       begin: this.#begun.resolve,
       [Symbol.asyncDispose]: () => this.#stop(supervisor),
     };
+  }
+
+  #urls(): Readonly<Record<string, string>> {
+    const at = hostOf(this.config.listen);
+    const { http, mqtt } = this.parts;
+    return { http: `http://${at}:${http?.port}`, ...mqtt?.urls(at) };
   }
 
   async #stop(supervisor: Supervisor): Promise<void> {
@@ -385,6 +390,7 @@ class Node {
       telemetry: () => parts.telemetry,
       views: () => parts.views,
       supervisor: () => parts.supervisor!,
+      endpoints: () => this.#urls(),
       mqttFigures: () => parts.mqtt?.figures,
       httpFigures: () => parts.http?.figures(),
       countRefused: (reason) => this.#countRefused(reason),

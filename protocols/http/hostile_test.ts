@@ -242,4 +242,6 @@ Deno.test("a fault is logged once and told without its words", async () => {
   const logged = harness.logged.filter((line) => line.includes("http request failed"));
   assert.equal(logged.length, 1);
   assert.match(logged[0]!, /the secret is 42/);
+  const id = answer.headers.get("x-request-id");
+  assert.ok(id !== null && logged[0]!.includes(id), "the answer's id leads to its line");
 });

@@ -86,6 +86,10 @@ class RoostHttpApp implements HttpApp {
   readonly #answers = new Map<number, number>();
   /** Aborts when bodies are no longer waited for. */
   readonly #closing = new AbortController();
+  /** Told to the caller and in the log, so that one leads to the other. */
+  readonly #ids = new WeakMap<Request, string>();
+  readonly #startedAt: string;
+  #requests = 0;
   #inFlight = 0;
   #readingBytes = 0;
   /** Present while draining; called when nothing is in flight. */
@@ -96,6 +100,7 @@ class RoostHttpApp implements HttpApp {
     this.#ingest = ingest;
     this.#feeds = feeds;
     this.routes = routes;
+    this.#startedAt = ports.clock.nowMs().toString(36);
     this.#guard = new Guard(ports, ports.clock, ports.rate);
     this.#repeats = new Repeats(ports.answers, ports.logger);
     this.#auditor = new Auditor(ports.audit.log, ports.clock, ports.logger);
@@ -162,7 +167,10 @@ class RoostHttpApp implements HttpApp {
   async #dispatch(request: Request, remote: string): Promise<Response> {
     this.#inFlight++;
     try {
+      const id = `${this.#startedAt}-${(this.#requests++).toString(36)}`;
+      this.#ids.set(request, id);
       const response = await this.app.fetch(request, { remote });
+      response.headers.set("x-request-id", id);
       for (const [name, value] of SECURITY_HEADERS) {
         if (!response.headers.has(name)) response.headers.set(name, value);
       }
@@ -265,6 +273,7 @@ class RoostHttpApp implements HttpApp {
     const { method } = request;
     const stack = fault instanceof Error ? fault.stack : undefined;
     this.#ports.logger.error("http request failed", {
+      id: this.#ids.get(request),
       method,
       path,
       fault: messageOf(fault),

@@ -36,6 +36,8 @@ export interface NodeView {
   telemetry(): TelemetryClient | undefined;
   views(): Views | undefined;
   supervisor(): Supervisor;
+  /** URLs of the listeners, by wire. */
+  endpoints(): Readonly<Record<string, string>>;
   mqttFigures(): object | undefined;
   httpFigures(): HttpFigures | undefined;
   countRefused(reason: string): void;
@@ -50,6 +52,7 @@ export function httpPortsOf(node: NodeView): HttpPorts {
     logger: node.logger.with({ part: "http" }),
     ...registry,
     ingress: node.ingress,
+    endpoints: () => node.endpoints(),
     telemetry: {
       range: async (query) => await history().range(query),
       buckets: async (query) => await history().buckets(query),

@@ -94,6 +94,7 @@ export const POLICIES: Readonly<Record<string, Policy>> = {
   "GET /api/v1/devices/{product}/{device}/calls/{callId}": caller("viewer", "devices:read"),
   "DELETE /api/v1/devices/{product}/{device}/calls/{callId}": caller("operator", "devices:write"),
 
+  "GET /api/v1/endpoints": caller("viewer", "any"),
   "GET /api/v1/live": caller("viewer", "any"),
 
   "GET /api/v1/cluster/ledger": ofInstallation(caller("viewer", "cluster:read")),

@@ -30,6 +30,7 @@ const VIEWER = [
   "GET /api/v1/devices/{product}/{device}/events",
   "GET /api/v1/devices/{product}/{device}/calls",
   "GET /api/v1/devices/{product}/{device}/calls/{callId}",
+  "GET /api/v1/endpoints",
   "GET /api/v1/live",
   "GET /api/v1/cluster/ledger",
   "GET /api/v1/cluster/tree",
@@ -148,6 +149,7 @@ Deno.test("a key may do what its one scope allows, and never manage keys", async
     const headers = await harness.key(scope);
     const expected = (route: string) => {
       if (PUBLIC.includes(route)) return "allowed" as const;
+      if (route === "GET /api/v1/endpoints") return "allowed" as const; // Of whatever scope.
       if (NEVER_A_KEY.includes(route)) return 403 as const;
       return scopeOf(route) === scope ? "allowed" as const : 403 as const;
     };

@@ -97,6 +97,8 @@ export interface HttpPorts {
   readonly audit: Audit;
   readonly cluster: ClusterPorts;
   readonly health: HealthPorts;
+  /** URLs that devices connect to, by wire. */
+  endpoints(): Readonly<Record<string, string>>;
   /** The console's files. */
   readonly site: Pick<ConsoleSite, "respond">;
   /** Counts messages of devices that were refused for good, by reason. */

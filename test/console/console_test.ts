@@ -5,6 +5,7 @@ import { requirePeer } from "../support/peers.ts";
 import { OWNER_PASSWORD } from "../support/roost.ts";
 import { buildPlant, PLANT_ENTRY } from "../support/plant.ts";
 import { killsChild, worksOffDeadLetters } from "./cluster_steps.ts";
+import { editsShadow, findsDevices, makesDevice, rotatesSecret } from "./device_steps.ts";
 import { PAGES } from "./visits.ts";
 
 const ignore = await requirePeer("chromium") === undefined;
@@ -99,6 +100,10 @@ const STEPS = [
   ["no page has a finding of axe, a complaint of the browser, or text that is cut", isClean],
   ["the first load stays under 400 KB", loadsFast],
   ["the palette finds pages and acts by keyboard alone", findsByKeyboard],
+  ["devices are found by filters that stand in the address", findsDevices],
+  ["a device is made, and its first values move the chart", makesDevice],
+  ["desired values are edited, and nobody's change is lost", editsShadow],
+  ["a secret is rotated and shown once", rotatesSecret],
   ["a child that is ended comes back before one's eyes", killsChild],
   ["a gap of the ledger leads to its messages, which are worked off", worksOffDeadLetters],
   [

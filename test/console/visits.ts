@@ -11,6 +11,10 @@ export interface Visit {
 /** Every page, as a node with the plant of `test/support/plant.ts` shows it. */
 export const PAGES: readonly Visit[] = [
   { name: "overview", path: "/", ready: ".ledger" },
+  { name: "devices", path: "/devices", ready: ".table" },
+  { name: "device", path: "/devices/pump/p-01", ready: ".canvas canvas" },
+  { name: "device-shadow", path: "/devices/pump/p-01?tab=shadow", ready: "tbody tr" },
+  { name: "device-credentials", path: "/devices/pump/p-01?tab=credentials", ready: ".credentials" },
   { name: "cluster", path: "/cluster", ready: ".partitions" },
   { name: "dead-letters", path: "/dead-letters", ready: ".table" },
   { name: "missing", path: "/no/such/page", ready: ".empty" },

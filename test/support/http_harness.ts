@@ -140,6 +140,7 @@ export class HttpHarness implements AsyncDisposable {
       answers: new KeptAnswers(this.answerOptions),
       audit: this.audit,
       telemetry: this.telemetry,
+      endpoints: () => ({ http: "http://127.0.0.1:8080", mqtt: "mqtt://127.0.0.1:1883" }),
       site: new ConsoleSite({ clock, logger }),
       calls: this.#calls(),
       peekState: (address) => Promise.resolve(this.ingress.states.get(address)),

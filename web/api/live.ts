@@ -39,12 +39,17 @@ const BACKOFF_MS = [250, 500, 1_000, 2_000, 5_000] as const;
 /** The server writes a comment every 15 s: longer silence is a dead connection. */
 const SILENCE_MS = 40_000;
 
+/** A page that nobody sees for so long lets go of its connection. */
+const HIDDEN_MS = 20_000;
+
 const listeners = new Map<string, Set<LiveListener>>();
 let connection: AbortController | undefined;
 let lastId = "";
 let failures = 0;
 let cancelOpen: (() => void) | undefined;
 let topicsOpen = "";
+/** Topics whose changes have been told without a gap since they were read. */
+let covered: ReadonlySet<string> = new Set();
 
 /** Listens while the scope lives; a topic of undefined listens to nothing. */
 export function useLive(
@@ -77,7 +82,37 @@ function remove(topic: string, listener: LiveListener): void {
   openSoon(SETTLE_MS);
 }
 
+/**
+ * A browser has six connections to a host, of all its tabs, and a page that was left keeps its own
+ * in case one comes back. So neither that nor a tab that nobody looks at may hold one.
+ */
+let isAway = false;
+let cancelAway = () => {};
+
+function leave(): void {
+  isAway = true;
+  cancelOpen?.();
+  connection?.abort();
+  connection = undefined;
+}
+
+function comeBack(): void {
+  cancelAway();
+  if (!isAway) return;
+  isAway = false;
+  openSoon(0);
+}
+
+globalThis.addEventListener("pagehide", leave);
+globalThis.addEventListener("pageshow", comeBack);
+document.addEventListener("visibilitychange", () => {
+  cancelAway();
+  if (document.hidden) cancelAway = after(HIDDEN_MS, leave);
+  else comeBack();
+});
+
 function openSoon(delayMs: number): void {
+  if (isAway) return;
   cancelOpen?.();
   cancelOpen = after(delayMs, () => {
     cancelOpen = undefined;
@@ -146,7 +181,7 @@ async function read(
 function take({ event, data, id }: StreamEvent): void {
   if (id !== "") lastId = id;
   failures = 0;
-  if (event === "hello") return say("live");
+  if (event === "hello") return greet();
   const told = JSON.parse(data) as LiveChange & { topics?: readonly string[] };
   if (event === "change") {
     tell([told.topic], (listener) => listener.onChange(told));
@@ -154,6 +189,14 @@ function take({ event, data, id }: StreamEvent): void {
   if (event === "gap") {
     tell(told.topics ?? [...listeners.keys()], (listener) => listener.onGap());
   }
+}
+
+/** What was read before a topic's feed began may have changed before it did. */
+function greet(): void {
+  const fresh = [...listeners.keys()].filter((topic) => !covered.has(topic));
+  covered = new Set(topicsOpen.split(","));
+  say("live");
+  tell(fresh, (listener) => listener.onGap());
 }
 
 function tell(

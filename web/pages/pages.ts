@@ -3,7 +3,7 @@
  * there yet has no entry. Its words are `page.{id}` in `shell/text.ts`.
  */
 import type { Component } from "vue";
-import { Activity, type LucideIcon, MailX, Network } from "@lucide/vue";
+import { Activity, Cpu, type LucideIcon, MailX, Network } from "@lucide/vue";
 import type { Role } from "../api/session.ts";
 import type { ShellKey } from "../shell/text.ts";
 
@@ -36,6 +36,20 @@ export const PAGES: readonly Page[] = [
     title: "page_overview",
     nav: { group: "operate", icon: Activity },
     load: () => import("./overview/overview_page.vue"),
+  },
+  {
+    id: "devices",
+    path: "/devices",
+    title: "page_devices",
+    nav: { group: "operate", icon: Cpu },
+    load: () => import("./devices/devices_page.vue"),
+  },
+  {
+    id: "device",
+    path: "/devices/:product/:device",
+    title: "page_device",
+    parent: "devices",
+    load: () => import("./device/device_page.vue"),
   },
   {
     id: "cluster",

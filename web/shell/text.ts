@@ -77,6 +77,13 @@ const zh = {
   just_now: "刚刚",
   confirm_type: "输入 {word} 以确认",
   new_password: "修改密码",
+  device_online: "在线",
+  device_offline: "离线",
+  device_never: "从未连接",
+  device_disabled: "已停用",
+  never: "从未",
+  save: "保存",
+  done: "完成",
 };
 
 const en: Record<keyof typeof zh, string> = {
@@ -159,6 +166,13 @@ const en: Record<keyof typeof zh, string> = {
   just_now: "just now",
   confirm_type: "Type {word} to confirm",
   new_password: "Change password",
+  device_online: "Online",
+  device_offline: "Offline",
+  device_never: "Never seen",
+  device_disabled: "Disabled",
+  never: "never",
+  save: "Save",
+  done: "Done",
 };
 
 export type ShellKey = keyof typeof zh;

@@ -9,6 +9,7 @@ import { clusterRoutes } from "./cluster_routes.ts";
 import { deadLetterRoutes } from "./dead_letter_routes.ts";
 import { deviceRoutes } from "./device_routes.ts";
 import { eventRoutes } from "./event_routes.ts";
+import { endpointRoutes } from "./endpoint_routes.ts";
 import { healthRoutes } from "./health_routes.ts";
 import { ingestRoutes } from "./ingest_routes.ts";
 import { keyRoutes } from "./key_routes.ts";
@@ -39,6 +40,7 @@ export function createRoutes(ports: HttpPorts, ingest: Ingest, feeds: LiveFeeds)
     ...clusterRoutes(ports),
     ...deadLetterRoutes(ports),
     ...partitionRoutes(ports),
+    ...endpointRoutes(ports),
     ...healthRoutes(ports),
   ];
 }
