@@ -66,7 +66,10 @@ export class Auditor {
       else if (!scope.isWritten) await this.#append(scope.entry, "ok");
       return response;
     } catch (fault) {
-      if (!scope.isWritten) await this.refused(scope.entry, problemOf(fault)?.code ?? "internal");
+      const code = problemOf(fault)?.code ?? "internal";
+      // A store that took no change takes no row of it either.
+      if (code === "unavailable") this.#lost(scope.entry, code, fault);
+      else if (!scope.isWritten) await this.refused(scope.entry, code);
       throw fault;
     }
   }
@@ -95,9 +98,12 @@ export class Auditor {
     try {
       await this.#audit.append(entry, outcome);
     } catch (fault) { // What was done is done: its caller is told so all the same.
-      const { action, object } = entry;
-      this.#logger.error("audit row lost", { action, object, outcome, fault: messageOf(fault) });
+      this.#lost(entry, outcome, fault);
     }
+  }
+
+  #lost({ action, object }: AuditEntry, outcome: string, fault: unknown): void {
+    this.#logger.error("audit row lost", { action, object, outcome, fault: messageOf(fault) });
   }
 }
 
