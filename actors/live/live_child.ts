@@ -2,7 +2,7 @@
 import { killable } from "../../runtime/actor/resource_child.ts";
 import type { ChildSpec } from "../../runtime/actor/supervision.ts";
 import type { Clock } from "../../runtime/clock.ts";
-import type { MessageEndpoint } from "../../runtime/log/reader_port.ts";
+import type { MessageEndpoint } from "../../runtime/log/port_calls.ts";
 import { connectTailPort } from "../../runtime/log/tail_port.ts";
 import type { Logger } from "../../runtime/logger.ts";
 import type { ChangesFollower } from "../device/changes.ts";

@@ -8,7 +8,8 @@
 import type { Clock } from "../../runtime/clock.ts";
 import { InvalidError, type Issue, messageOf, UnavailableError } from "../../runtime/errors.ts";
 import type { Logger } from "../../runtime/logger.ts";
-import { connectReaderPort, type MessageEndpoint } from "../../runtime/log/reader_port.ts";
+import type { MessageEndpoint } from "../../runtime/log/port_calls.ts";
+import { connectReaderPort } from "../../runtime/log/reader_port.ts";
 import { type ReaderFigures, startTelemetryReader } from "./reader.ts";
 import { SqliteTelemetryStore } from "./sqlite_store.ts";
 import type { StoreFigures, TelemetryStore } from "./store.ts";

@@ -1,5 +1,5 @@
 /** A `MessageChannel` between two simulated threads: in order, delayed, and lost with a thread. */
-import type { MessageEndpoint } from "../../runtime/log/reader_port.ts";
+import type { MessageEndpoint } from "../../runtime/log/port_calls.ts";
 import type { ThreadClock } from "./thread_clock.ts";
 import type { VirtualClock } from "./virtual_clock.ts";
 
