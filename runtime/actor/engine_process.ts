@@ -3,6 +3,7 @@
  * permission. It ends itself when a handler loops (`engine_child.ts`); silence with a batch in hand, of
  * whatever cause, is answered with SIGKILL.
  */
+import { setPriority } from "node:os";
 import type { Clock } from "../clock.ts";
 import { messageOf, UnavailableError } from "../errors.ts";
 import { LIMITS } from "../limits.ts";
@@ -46,6 +47,8 @@ export interface EngineProcessOptions {
   readonly logger: Logger;
   readonly stallMs?: number;
   readonly heapMbMax?: number;
+  /** It gives way to all else on the machine: what it is expected to do is loop. */
+  readonly isYielding?: boolean;
 }
 
 export interface EngineProcess extends Engine, AsyncDisposable {
@@ -62,6 +65,8 @@ const LOOKS_MAX = 20;
 /** Looks until a new process must be ready; a busy machine compiles slowly. */
 const LOOKS_TO_START_MAX = 200;
 const PIECE_BYTES = 64 * 1024;
+/** `nice` of an engine that yields, of -20 to 19: a tenth of another process' share. */
+const YIELDING_PRIORITY = 10;
 
 interface InHand {
   readonly resolve: (commits: PartitionCommit[]) => void;
@@ -128,6 +133,7 @@ class PipedEngine implements EngineProcess {
       env: ENGINE_ENVIRONMENT,
       clearEnv: true,
     }).spawn();
+    if (options.isYielding) this.#yield();
     this.#input = this.#child.stdin.getWriter();
     this.ready = new Promise((resolve, reject) => {
       this.#resolveReady = resolve;
@@ -173,6 +179,14 @@ class PipedEngine implements EngineProcess {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#end === undefined) this.kill();
     await this.ended;
+  }
+
+  #yield(): void {
+    try {
+      setPriority(this.pid, YIELDING_PRIORITY);
+    } catch (fault) { // It works as well, beside others instead of behind them.
+      this.#options.logger.debug("engine keeps its priority", { fault: messageOf(fault) });
+    }
   }
 
   async #run(): Promise<string> {

@@ -162,6 +162,7 @@ async function run(
         load: (addresses) => log.loadStates(addresses),
         clock,
         logger: logger.with({ lane }),
+        isYielding: lane === "quarantine",
       }),
     clock,
     logger,
