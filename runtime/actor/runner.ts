@@ -71,6 +71,11 @@ type BatchSpan = Pick<PartitionBatch, "partition" | "cursor" | "nextCursor">;
 const ROUND_BYTES_MAX = 4 * 1024 * 1024;
 /** Least time from one round to the next, unless there is much to do. Adds to no first message. */
 const ROUND_MS = 10;
+/**
+ * Records of a round from which on the next is as late as that; after fewer it is earlier in proportion.
+ * Too many: rounds of few records take from appends. Too few: a call and its answer wait for a round each.
+ */
+const PACED_RECORDS = 64;
 export const REMINDERS_MAX = 1_000;
 const BACKOFF_MS_MAX = 2_000;
 
@@ -235,12 +240,14 @@ export class EngineRunner implements AsyncDisposable {
     }
     await this.#commit(engine, commits);
     this.#main.succeeded();
-    if (!isLarge) await this.#pace(startedMs);
+    if (!isLarge) await this.#pace(startedMs, spans);
   }
 
   /** Under load a round begins `ROUND_MS` after the last: few large commits leave room for appends. */
-  async #pace(startedMs: number): Promise<void> {
-    const leftMs = startedMs + ROUND_MS - this.#options.clock.monotonicMs();
+  async #pace(startedMs: number, spans: readonly BatchSpan[]): Promise<void> {
+    const records = spans.reduce((sum, { cursor, nextCursor }) => sum + nextCursor - cursor, 0);
+    const roundMs = ROUND_MS * Math.min(1, records / PACED_RECORDS);
+    const leftMs = startedMs + roundMs - this.#options.clock.monotonicMs();
     if (leftMs > 0) await waitMs(this.#options.clock, leftMs);
   }
 
