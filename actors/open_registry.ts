@@ -9,6 +9,7 @@ import { Sessions } from "./access/sessions.ts";
 import { Users } from "./access/users.ts";
 import { type Audit, AuditHook, createAudit } from "./audit/audit.ts";
 import { type ChangesFollower, startChangesFollower } from "./device/changes.ts";
+import { startCredentialSweep } from "./device/credential_sweep.ts";
 import { createDeviceDirectory, type RegistryDirectory } from "./device/device_directory.ts";
 import { createDeviceStandings, type DeviceStandings } from "./device/device_standing.ts";
 import { DeviceRegistry } from "./device/registry.ts";
@@ -67,9 +68,10 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
   hook.log = audit.log;
   const changes = resources.use(startChangesFollower({ store, clock, logger, pollMs: POLL_MS }));
   const directory = resources.use(
-    createDeviceDirectory({ reader: store.reader, changes, logger }),
+    createDeviceDirectory({ reader: store.reader, changes, clock, logger }),
   );
   const removals = resources.use(startProjectRemovals({ store, changes, clock, logger }));
+  resources.use(startCredentialSweep({ store, changes, clock, logger }));
   const passwords = new PasswordHasher(random);
   const users = new Users({ store, clock, random, passwords });
   const owner = await users.ensureOwner(options.ownerPassword);
@@ -86,7 +88,7 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
     projects: new Projects({ store, clock, users, onDeleted: () => removals.wake() }),
     users,
     products: new Products({ store, clock, changes }),
-    devices: new DeviceRegistry({ store, clock, random, changes }),
+    devices: new DeviceRegistry({ store, clock, random, changes, keyring }),
     sessions: new Sessions({ store, clock, random, passwords }),
     keys: new ApiKeys({ store, clock, random }),
     answers,

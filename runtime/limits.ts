@@ -171,6 +171,10 @@ export const LIMITS = {
   /** Characters of a device's secret that is brought along; shorter ones are guessed. */
   secretCharactersMin: 8,
   secretCharactersMax: 256,
+  /** Longest that an old secret of a device goes on beside a new one. */
+  secretOverlapMsMax: 30 * 86_400_000,
+  /** Devices with an old secret beside the current one at a time. */
+  secretOverlapsMax: 100_000,
   /** Tags of one device. */
   tagsPerDeviceMax: 32,
   /** Characters of a title for people: name of a product, a device, a key. */

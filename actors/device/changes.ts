@@ -19,6 +19,8 @@ export type ChangeKind =
   | "device_enabled"
   | "device_disabled"
   | "device_rotated"
+  /** It has a new secret, and the old one beside it. */
+  | "device_rotating"
   | "device_deleted"
   | "product_changed"
   | "product_deleted";

@@ -24,8 +24,8 @@ async function accepted<T>(pending: Promise<Outcome<T>>): Promise<T> {
   return outcome.value;
 }
 
-function directoryOf({ store, changes }: TestRegistry) {
-  return createDeviceDirectory({ reader: store.reader, changes, logger: silentLogger });
+function directoryOf({ store, changes, clock }: TestRegistry) {
+  return createDeviceDirectory({ reader: store.reader, changes, clock, logger: silentLogger });
 }
 
 Deno.test("a login takes the right secret only, and is one object while it lasts", async () => {
@@ -48,7 +48,7 @@ Deno.test("a login takes the right secret only, and is one object while it lasts
 
 Deno.test("a failed login does the same work for a known and an unknown device", async () => {
   await using registry = await openWithDevice();
-  const { store, changes } = registry;
+  const { store, changes, clock } = registry;
   let lookups = 0;
   const reader = {
     ...store.reader,
@@ -60,7 +60,7 @@ Deno.test("a failed login does the same work for a known and an unknown device",
       };
     },
   };
-  using directory = createDeviceDirectory({ reader, changes, logger: silentLogger });
+  using directory = createDeviceDirectory({ reader, changes, clock, logger: silentLogger });
   const lookupsOf = (device: string, secret: string): number => {
     const before = lookups;
     directory.login("pump", device, secret);

@@ -38,6 +38,8 @@ export type DevicePatch = Partial<Pick<NewDevice, "name" | "tags" | "enabled">>;
 export interface DeviceWithSecret {
   readonly device: Device;
   readonly secret: string;
+  /** Until when the secret before goes on, epoch milliseconds; null: there is none. */
+  readonly previousEndsAt: number | null;
 }
 
 /** @param project That of the product. */
@@ -46,6 +48,7 @@ export function newRow(
   project: string,
   secret: string,
   nowMs: number,
+  sealed: string | null = null,
 ): DevicesTable {
   return {
     project,
@@ -55,6 +58,8 @@ export function newRow(
     tags: JSON.stringify(distinct(input.tags ?? [])),
     enabled: Number(input.enabled ?? true),
     secret_hash: hashSecret(secret),
+    secret_sealed: sealed,
+    secret_at: null,
     version: 1,
     created_at: nowMs,
     updated_at: nowMs,
@@ -105,6 +110,13 @@ export function fieldIssues(patch: DevicePatch): Issue[] {
     issues.push({ path: `tags.${index}`, rule: "length", message });
   }
   return issues;
+}
+
+export function overlapIssues(overlapMs: number): Issue[] {
+  const max = LIMITS.secretOverlapMsMax;
+  if (Number.isInteger(overlapMs) && overlapMs >= 0 && overlapMs <= max) return [];
+  const message = `Cannot accept ${overlapMs} as overlapMs: 0 to ${max} whole milliseconds`;
+  return [{ path: "overlapMs", rule: "range", message }];
 }
 
 /** Never tells the secret itself. */

@@ -2,6 +2,7 @@
 import { type Clock, waitMs } from "../../runtime/clock.ts";
 import { UnavailableError } from "../../runtime/errors.ts";
 import type { Random } from "../../runtime/random.ts";
+import type { Keyring } from "../../runtime/secret/keyring.ts";
 import type { Transaction } from "../../runtime/store/relational_store.ts";
 import { noteAudit } from "../audit/audit_scope.ts";
 import { BAD_CURSOR, versionRefusal } from "../registry/conditions.ts";
@@ -28,9 +29,16 @@ import {
   fieldIssues,
   type NewDevice,
   newRow,
+  overlapIssues,
   secretIssues,
 } from "./device_row.ts";
-import { createSecret, hashSecret } from "./secret.ts";
+import {
+  type DeviceCredential,
+  DeviceSecrets,
+  overlapRefusal,
+  replaceOld,
+} from "./device_secrets.ts";
+import { createSecret, hashSecret, isSameHash } from "./secret.ts";
 
 export type { Device, DevicePatch, DeviceWithSecret, NewDevice };
 
@@ -43,6 +51,8 @@ export interface DeviceQuery extends DeviceFilter {
 }
 
 export interface RotateOptions {
+  /** How long the old secret goes on; default 0. */
+  readonly overlapMs?: number;
   /** Brought along; default: a random one. */
   readonly secret?: string;
   readonly expectedVersion?: number;
@@ -54,6 +64,7 @@ export interface DeviceRegistryOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly changes: ChangesFollower;
+  readonly keyring: Pick<Keyring, "seal" | "open">;
 }
 
 /** Longest that a creation waits for the removal of its namesake, and how often it looks. */
@@ -65,12 +76,14 @@ export class DeviceRegistry {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #changes: ChangesFollower;
+  readonly #secrets: DeviceSecrets;
 
   constructor(options: DeviceRegistryOptions) {
     this.#store = options.store;
     this.#clock = options.clock;
     this.#random = options.random;
     this.#changes = options.changes;
+    this.#secrets = new DeviceSecrets(options.store, options.keyring);
   }
 
   /**
@@ -85,11 +98,12 @@ export class DeviceRegistry {
     if (issues.length > 0) return invalid(issues);
     noteAudit({ object: `devices/${input.product}/${input.device}` });
     const secret = input.secret ?? createSecret(this.#random);
+    const sealed = await this.#secrets.seal(input.product, input.device, secret);
     const nowMs = this.#clock.nowMs();
     const untilMs = this.#clock.monotonicMs() + REMOVAL_MS_MAX;
     for (;;) {
       const outcome = await this.#store.db.transaction().execute((transaction) =>
-        insertDevice(transaction, input, secret, nowMs, alongside)
+        insertDevice(transaction, input, { secret, sealed }, nowMs, alongside)
       );
       if (outcome !== undefined) return outcome;
       if (this.#clock.monotonicMs() >= untilMs) {
@@ -104,8 +118,7 @@ export class DeviceRegistry {
   }
 
   async get(product: string, device: string): Promise<Device | undefined> {
-    const row = await this.#store.db.selectFrom("devices").selectAll()
-      .where("product", "=", product).where("device", "=", device).executeTakeFirst();
+    const row = await this.#row(product, device);
     return row === undefined ? undefined : deviceOf(row);
   }
 
@@ -137,7 +150,7 @@ export class DeviceRegistry {
   ): Promise<Outcome<Device>> {
     const issues = fieldIssues(patch);
     if (issues.length > 0) return invalid(issues);
-    return await this.#change(product, device, expectedVersion, (row) => {
+    const changed = await this.#change(product, device, expectedVersion, (row) => {
       const enabled = patch.enabled === undefined ? row.enabled : Number(patch.enabled);
       const kind = enabled === 1 ? "device_enabled" : "device_disabled";
       return {
@@ -150,29 +163,59 @@ export class DeviceRegistry {
         ...(enabled === row.enabled ? undefined : { kind }),
       };
     });
+    return changed!;
   }
 
-  /** The old secret ends at once, and with it the session of the device. Refuses as `update`. */
+  /**
+   * The old secret ends at once, and with it the session of the device, or goes on beside the new one
+   * for `overlapMs`. Refuses as `update`, and with `in_use` at `secretOverlapsMax`.
+   */
   async rotateSecret(
     product: string,
     device: string,
     options: RotateOptions = {},
   ): Promise<Outcome<DeviceWithSecret>> {
-    const issues = secretIssues(options.secret);
+    const { overlapMs = 0, expectedVersion, alongside } = options;
+    const issues = [...secretIssues(options.secret), ...overlapIssues(overlapMs)];
     if (issues.length > 0) return invalid(issues);
     const secret = options.secret ?? createSecret(this.#random);
-    const { expectedVersion, alongside } = options;
-    const decide = (row: DevicesTable) => {
-      return { row: { ...row, secret_hash: hashSecret(secret) }, kind: "device_rotated" } as const;
-    };
-    const changed = await this.#change(
-      product,
-      device,
-      expectedVersion,
-      decide,
-      alongside && ((transaction, device) => alongside(transaction, { device, secret })),
-    );
-    return changed.ok ? accepted({ device: changed.value, secret }) : changed;
+    for (;;) { // Sealing takes its time: a row whose secret is another one meanwhile is read again.
+      const stored = await this.#row(product, device);
+      if (stored === undefined) return versionRefusal("device", `${product}/${device}`, stored, 0)!;
+      const secret_sealed = await this.#secrets.seal(product, device, secret);
+      const nowMs = this.#clock.nowMs();
+      const endsAt = nowMs + overlapMs;
+      const old = overlapMs === 0 ? undefined : await this.#secrets.asOld(stored, nowMs, endsAt);
+      const previousEndsAt = old === undefined ? null : endsAt;
+      const decide = (row: DevicesTable) => {
+        if (!isSameHash(row.secret_hash, stored.secret_hash)) return undefined;
+        const next = { ...row, secret_hash: hashSecret(secret), secret_sealed, secret_at: nowMs };
+        const kind: ChangeKind = old === undefined ? "device_rotated" : "device_rotating";
+        return { row: next, kind };
+      };
+      const beside: Alongside<Device> = async (transaction, device) => {
+        await replaceOld(transaction, product, device.device, old);
+        await alongside?.(transaction, { device, secret, previousEndsAt });
+      };
+      const refusal = old === undefined ? undefined : await overlapRefusal(this.#store);
+      if (refusal !== undefined) return refusal;
+      const changed = await this.#change(product, device, expectedVersion, decide, beside);
+      if (changed === undefined) continue;
+      return changed.ok ? accepted({ device: changed.value, secret, previousEndsAt }) : changed;
+    }
+  }
+
+  /** Its secrets, without themselves. Undefined: there is no such device. */
+  async credentials(
+    product: string,
+    device: string,
+  ): Promise<readonly DeviceCredential[] | undefined> {
+    return await this.#secrets.list(product, device, this.#clock.nowMs());
+  }
+
+  /** Secrets that a signature of the device may have been made with now, the current one first. */
+  async signingSecrets(product: string, device: string): Promise<readonly string[]> {
+    return await this.#secrets.readable(product, device, this.#clock.nowMs());
   }
 
   /**
@@ -193,6 +236,7 @@ export class DeviceRegistry {
       await transaction.deleteFrom("devices")
         .where("product", "=", product).where("device", "=", device).execute();
       await writeTags(transaction, product, device, []);
+      await replaceOld(transaction, product, device, undefined);
       await recordChange(transaction, { kind: "device_deleted", product, device, atMs });
       return accepted(true);
     });
@@ -200,19 +244,29 @@ export class DeviceRegistry {
     return outcome;
   }
 
+  async #row(product: string, device: string): Promise<DevicesTable | undefined> {
+    return await this.#store.db.selectFrom("devices").selectAll()
+      .where("product", "=", product).where("device", "=", device).executeTakeFirst();
+  }
+
+  /** Undefined: `decide` would not, and nothing is changed. */
   async #change(
     product: string,
     device: string,
     expectedVersion: number | undefined,
-    decide: (row: DevicesTable) => { readonly row: DevicesTable; readonly kind?: ChangeKind },
+    decide: (
+      row: DevicesTable,
+    ) => { readonly row: DevicesTable; readonly kind?: ChangeKind } | undefined,
     alongside?: Alongside<Device>,
-  ): Promise<Outcome<Device>> {
+  ): Promise<Outcome<Device> | undefined> {
     const atMs = this.#clock.nowMs();
     const outcome = await this.#store.db.transaction().execute(async (transaction) => {
       const stored = await storedRow(transaction, product, device);
       const refusal = versionRefusal("device", `${product}/${device}`, stored, expectedVersion);
       if (stored === undefined || refusal !== undefined) return refusal!;
-      const { row, kind } = decide(stored);
+      const decided = decide(stored);
+      if (decided === undefined) return undefined;
+      const { row, kind } = decided;
       const next = { ...row, version: stored.version + 1, updated_at: atMs };
       await transaction.updateTable("devices").set(next)
         .where("product", "=", product).where("device", "=", device).execute();
@@ -232,7 +286,7 @@ export class DeviceRegistry {
 async function insertDevice(
   transaction: Transaction<RegistryTables>,
   input: NewDevice,
-  secret: string,
+  { secret, sealed }: { readonly secret: string; readonly sealed: string | null },
   nowMs: number,
   alongside: Alongside<DeviceWithSecret> | undefined,
 ): Promise<Outcome<DeviceWithSecret> | undefined> {
@@ -241,7 +295,7 @@ async function insertDevice(
   if (product === undefined) {
     return refused("not_found", `Cannot find product "${input.product}"`);
   }
-  const row = newRow(input, product.project, secret, nowMs);
+  const row = newRow(input, product.project, secret, nowMs, sealed);
   if (await storedRow(transaction, row.product, row.device) !== undefined) {
     const address = `${row.product}/${row.device}`;
     return refused("exists", `Cannot create device "${address}": it exists`);
@@ -249,7 +303,7 @@ async function insertDevice(
   if (await isRemovalPending(transaction, row.product, row.device)) return undefined;
   await transaction.insertInto("devices").values(row).execute();
   await writeTags(transaction, row.product, row.device, JSON.parse(row.tags));
-  const made = { device: deviceOf(row), secret };
+  const made = { device: deviceOf(row), secret, previousEndsAt: null };
   await alongside?.(transaction, made);
   return accepted(made);
 }

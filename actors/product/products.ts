@@ -19,6 +19,12 @@ import { accepted, invalid, type Outcome, type Page, refused } from "../registry
 import { type Alongside, DEFAULT_PROJECT, type RegistryStore } from "../registry/registry_store.ts";
 import type { ProductsTable, RegistryTables } from "../registry/tables.ts";
 import type { ProductMode } from "./compiled_model.ts";
+import {
+  credentialIssues,
+  type CredentialKind,
+  DEFAULT_CREDENTIALS,
+  parseCredentials,
+} from "./credentials.ts";
 import { parseThingModel, type ThingModel } from "./thing_model.ts";
 
 export interface Product {
@@ -29,6 +35,8 @@ export interface Product {
   readonly model: ThingModel | null;
   /** Points older than this are refused, days. */
   readonly lateDaysMax: number;
+  /** How its devices may prove who they are. */
+  readonly credentials: readonly CredentialKind[];
   /** From 1; rises with every change: the ETag. */
   readonly version: number;
   /** Epoch milliseconds. */
@@ -48,6 +56,8 @@ export interface NewProduct {
   readonly model?: unknown;
   /** 1 to 3,650 days. */
   readonly lateDaysMax?: number;
+  /** Default: `secret`. Counts for logins from now on. */
+  readonly credentials?: readonly string[];
 }
 
 /** Absent fields stay; `model: null` removes it. */
@@ -113,6 +123,7 @@ export class Products {
       mode,
       model,
       late_days_max: fields.late_days_max ?? LIMITS.lateDaysDefault,
+      credentials: fields.credentials ?? JSON.stringify(DEFAULT_CREDENTIALS),
       version: 1,
       created_at: nowMs,
       updated_at: nowMs,
@@ -257,6 +268,7 @@ function productOf(row: ProductsTable): Product {
     mode: row.mode as ProductMode,
     model: row.model === null ? null : JSON.parse(row.model),
     lateDaysMax: row.late_days_max,
+    credentials: parseCredentials(row.credentials),
     version: row.version,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
@@ -264,7 +276,9 @@ function productOf(row: ProductsTable): Product {
 }
 
 interface CheckedFields {
-  readonly fields: Partial<Pick<ProductsTable, "name" | "mode" | "model" | "late_days_max">>;
+  readonly fields: Partial<
+    Pick<ProductsTable, "name" | "mode" | "model" | "late_days_max" | "credentials">
+  >;
   readonly issues: Issue[];
 }
 
@@ -288,6 +302,10 @@ function checkFields(input: ProductPatch): CheckedFields {
       const message = `Cannot accept ${days} as lateDaysMax: 1 to ${LATE_DAYS_MAX} whole days`;
       issues.push({ path: "lateDaysMax", rule: "range", message });
     }
+  }
+  if (input.credentials !== undefined) {
+    issues.push(...credentialIssues(input.credentials));
+    fields.credentials = JSON.stringify(input.credentials);
   }
   if (input.model === null) fields.model = null;
   else if (input.model !== undefined) {

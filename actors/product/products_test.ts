@@ -26,6 +26,7 @@ Deno.test("a product is created, read, changed and deleted", async () => {
     mode: "open",
     model: null,
     lateDaysMax: 30,
+    credentials: ["secret"],
     version: 1,
     createdAt: TEST_NOW_MS,
     updatedAt: TEST_NOW_MS,

@@ -99,7 +99,7 @@ async function removeSlice(
   const devices = await transaction.selectFrom("devices")
     .select(["product", "device"]).where("project", "=", project).limit(SLICE_ROWS).execute();
   for (const { product, device } of devices) {
-    for (const table of ["devices", "device_tags"] as const) {
+    for (const table of ["devices", "device_tags", "device_secrets"] as const) {
       await transaction.deleteFrom(table)
         .where("product", "=", product).where("device", "=", device).execute();
     }

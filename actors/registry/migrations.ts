@@ -13,6 +13,7 @@ export const REGISTRY_MIGRATIONS: readonly Migration[] = [
   { id: 4, name: "tenancy and logins", up: addTenancy },
   { id: 5, name: "create answers", up: createAnswers },
   { id: 6, name: "create audit", up: createAudit },
+  { id: 7, name: "credentials of devices", up: addCredentials },
 ];
 
 async function createRegistry(db: Kysely<unknown>): Promise<void> {
@@ -204,6 +205,31 @@ async function createAudit(db: Kysely<unknown>): Promise<void> {
     await db.schema.createIndex(`audit_by_${column}`).ifNotExists()
       .on("audit").columns(["project", column, "seq"]).execute();
   }
+}
+
+async function addCredentials(db: Kysely<unknown>): Promise<void> {
+  await addColumns(db, "products", {
+    credentials: ["varchar(64)", (column) => column.notNull().defaultTo('["secret"]')],
+  });
+  await addColumns(db, "devices", {
+    secret_sealed: ["text", (column) => column],
+    secret_at: ["bigint", (column) => column],
+  });
+  // Of most installations it is empty: it is what the sweep of secrets looks at.
+  await sql`create index if not exists devices_sealed on devices (product, device)
+    where secret_sealed is not null`.execute(db);
+  await db.schema.createTable("device_secrets").ifNotExists()
+    .addColumn("product", "varchar(64)", (column) => column.notNull())
+    .addColumn("device", "varchar(64)", (column) => column.notNull())
+    .addColumn("secret_hash", "binary(32)", (column) => column.notNull())
+    .addColumn("sealed", "text")
+    .addColumn("created_at", "bigint", (column) => column.notNull())
+    .addColumn("rotated_at", "bigint", (column) => column.notNull())
+    .addColumn("ends_at", "bigint", (column) => column.notNull())
+    .addPrimaryKeyConstraint("device_secrets_key", ["product", "device"])
+    .execute();
+  await db.schema.createIndex("device_secrets_end").ifNotExists()
+    .on("device_secrets").columns(["ends_at"]).execute();
 }
 
 type ColumnType = "integer" | "bigint" | "text" | "blob" | `varchar(${number})`;

@@ -21,6 +21,8 @@ export interface ProductsTable {
   mode: string;
   model: string | null;
   late_days_max: number;
+  /** Kinds, see `actors/product/credentials.ts`. */
+  credentials: string;
   version: number;
   created_at: number;
   updated_at: number;
@@ -41,9 +43,24 @@ export interface DevicesTable {
   tags: string;
   enabled: number;
   secret_hash: Uint8Array;
+  /** The secret itself, where the product allows signed logins. */
+  secret_sealed: string | null;
+  /** When it was made; null: with the device. */
+  secret_at: number | null;
   version: number;
   created_at: number;
   updated_at: number;
+}
+
+/** Old secrets that go on beside the current one until their end. */
+export interface DeviceSecretsTable {
+  product: string;
+  device: string;
+  secret_hash: Uint8Array;
+  sealed: string | null;
+  created_at: number;
+  rotated_at: number;
+  ends_at: number;
 }
 
 export interface DeviceTagsTable {
@@ -178,6 +195,7 @@ export interface RegistryTables {
   products: ProductsTable;
   product_keys: ProductKeysTable;
   devices: DevicesTable;
+  device_secrets: DeviceSecretsTable;
   device_tags: DeviceTagsTable;
   changes: ChangesTable;
   followers: FollowersTable;

@@ -83,6 +83,7 @@ export const POLICIES: Readonly<Record<string, Policy>> = {
   "PUT /api/v1/devices/{product}/{device}": caller("operator", "devices:write"),
   "PATCH /api/v1/devices/{product}/{device}": caller("operator", "devices:write"),
   "DELETE /api/v1/devices/{product}/{device}": caller("operator", "devices:write"),
+  "GET /api/v1/devices/{product}/{device}/credentials": caller("viewer", "devices:read"),
   "POST /api/v1/devices/{product}/{device}/credentials/rotate": caller("operator", "devices:write"),
   "GET /api/v1/devices/{product}/{device}/properties": caller("viewer", "devices:read"),
   "GET /api/v1/devices/{product}/{device}/shadow": caller("viewer", "devices:read"),

@@ -24,6 +24,7 @@ const VIEWER = [
   "GET /api/v1/products/{product}/model",
   "GET /api/v1/devices",
   "GET /api/v1/devices/{product}/{device}",
+  "GET /api/v1/devices/{product}/{device}/credentials",
   "GET /api/v1/devices/{product}/{device}/properties",
   "GET /api/v1/devices/{product}/{device}/shadow",
   "GET /api/v1/devices/{product}/{device}/telemetry",

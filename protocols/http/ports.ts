@@ -77,7 +77,15 @@ export interface HttpPorts {
   >;
   readonly devices: Pick<
     DeviceRegistry,
-    "create" | "get" | "find" | "list" | "count" | "update" | "delete" | "rotateSecret"
+    | "create"
+    | "get"
+    | "find"
+    | "list"
+    | "count"
+    | "update"
+    | "delete"
+    | "rotateSecret"
+    | "credentials"
   >;
   readonly projects: Pick<Projects, "create" | "get" | "list" | "count" | "rename" | "delete">;
   readonly users: Pick<Users, "create" | "get" | "list" | "count" | "update" | "delete">;

@@ -74,6 +74,7 @@ export class HttpHarness implements AsyncDisposable {
   keys!: ApiKeys;
   users!: Users;
   audit!: Audit;
+  keyring!: Keyring;
   projects!: Projects;
   removals!: ProjectRemovals;
   ports!: HttpPorts;
@@ -103,12 +104,12 @@ export class HttpHarness implements AsyncDisposable {
     const store = await this.#openStore(join(directory, "registry.db"), logger, random);
     const changes = startChangesFollower({ store, clock, logger, pollMs: 1_000 });
     this.#resources.use(changes);
-    const known = createDeviceDirectory({ reader: store.reader, changes, logger });
+    const known = createDeviceDirectory({ reader: store.reader, changes, clock, logger });
     this.#resources.use(known);
     this.directory = directory;
     this.answerOptions = { store, clock, random };
     const passwords = new PasswordHasher(random);
-    this.devices = new DeviceRegistry({ store, clock, random, changes });
+    this.devices = new DeviceRegistry({ store, clock, random, changes, keyring: this.keyring });
     this.products = new Products({ store, clock, changes });
     this.keys = new ApiKeys({ store, clock, random });
     this.users = new Users({ store, clock, random, passwords });
@@ -183,7 +184,7 @@ export class HttpHarness implements AsyncDisposable {
     const hook = new AuditHook();
     const { beforeCommit } = hook;
     const store = await openRegistryStore({ path, clock, logger, beforeCommit });
-    const keyring = new Keyring([createMasterKey(random)], random);
+    const keyring = this.keyring = new Keyring([createMasterKey(random)], random);
     // Rows that are gathered are not held up by a clock that stands still.
     this.audit = createAudit({ store, clock: { ...systemClock, nowMs: clock.nowMs }, keyring });
     hook.log = this.audit.log;

@@ -8,6 +8,8 @@ import { Products } from "../../actors/product/products.ts";
 import { openRegistryStore, type RegistryStore } from "../../actors/registry/registry_store.ts";
 import { silentLogger } from "../../runtime/logger.ts";
 import { seededRandom } from "../../runtime/random.ts";
+import { Keyring } from "../../runtime/secret/keyring.ts";
+import { createMasterKey } from "../../runtime/secret/master_key.ts";
 import { createManualClock, type ManualClock } from "./manual_clock.ts";
 
 export interface TestRegistry extends AsyncDisposable {
@@ -16,6 +18,7 @@ export interface TestRegistry extends AsyncDisposable {
   readonly clock: ManualClock;
   readonly store: RegistryStore;
   readonly changes: ChangesFollower;
+  readonly keyring: Keyring;
   readonly products: Products;
   readonly devices: DeviceRegistry;
 }
@@ -29,14 +32,16 @@ export async function openTestRegistry(): Promise<TestRegistry> {
   const store = await openRegistryStore({ path, clock, logger: silentLogger });
   const changes = startChangesFollower({ store, clock, logger: silentLogger, pollMs: 1_000 });
   const random = seededRandom(1);
+  const keyring = new Keyring([createMasterKey(seededRandom(2))], random);
   return {
     folder,
     path,
     clock,
     store,
     changes,
+    keyring,
     products: new Products({ store, clock, changes }),
-    devices: new DeviceRegistry({ store, clock, random, changes }),
+    devices: new DeviceRegistry({ store, clock, random, changes, keyring }),
     async [Symbol.asyncDispose]() {
       await changes[Symbol.asyncDispose]();
       await store[Symbol.asyncDispose]();

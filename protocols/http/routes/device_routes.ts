@@ -97,7 +97,25 @@ const REPLACEMENT = z.strictObject({
   tags: TAGS.optional(),
   enabled: ENABLED.optional(),
 }).openapi("DeviceReplacement");
-const ROTATION = z.strictObject({ secret: NEW_SECRET.optional() }).openapi("Rotation");
+const PREVIOUS_END = time("Until when the secret before goes on; null: it has ended.").nullable();
+const ROTATED = DEVICE_WITH_SECRET.extend({ previousEndsAt: PREVIOUS_END })
+  .openapi("RotatedDevice");
+const ROTATION = z.strictObject({
+  secret: NEW_SECRET.optional(),
+  overlapMs: z.int().min(0).max(LIMITS.secretOverlapMsMax).optional().openapi({
+    description: "How long the old secret goes on beside the new one; 0 by default.",
+    example: 86_400_000,
+  }),
+}).openapi("Rotation");
+const CREDENTIAL = z.object({
+  kind: z.enum(["secret"]).openapi({ description: "What it is.", example: "secret" }),
+  createdAt: time("When it was made."),
+  endsAt: time("When it ends, since there is a newer one; null: it is the current one.").nullable(),
+  isReadable: z.boolean().openapi({
+    description: "It is kept sealed, for signed logins; else only its SHA-256 is.",
+    example: false,
+  }),
+}).openapi("Credential");
 
 const PATH = "/api/v1/devices/{product}/{device}";
 const EXAMPLE = {
@@ -129,8 +147,40 @@ export function deviceRoutes(ports: HttpPorts): Route[] {
     putDevice(ports),
     patchDevice(ports),
     deleteDevice(ports),
+    listCredentials(ports),
     rotateSecret(ports),
   ];
+}
+
+function listCredentials(ports: HttpPorts): Route {
+  return createRoute({
+    method: "get",
+    path: `${PATH}/credentials`,
+    tag: "devices",
+    summary: "Lists the secrets of a device, without themselves",
+    description: "The current one first; after a rotation with overlap, the old one until it ends.",
+    params: DEVICE_PARAMS,
+    responses: {
+      200: {
+        description: "One or two.",
+        schema: z.object({ items: z.array(CREDENTIAL) }),
+        example: {
+          items: [{
+            kind: "secret",
+            createdAt: 1_700_000_000_000,
+            endsAt: null,
+            isReadable: false,
+          }],
+        },
+      },
+    },
+    problems: ["not-found"],
+    async handle({ params, caller }) {
+      await findDevice(ports, caller, params);
+      const items = await ports.devices.credentials(params.product, params.device);
+      return answer(200, { items: items ?? [] });
+    },
+  });
 }
 
 function createDevice(ports: HttpPorts): Route {
@@ -331,7 +381,8 @@ function rotateSecret(ports: HttpPorts): Route {
     tag: "devices",
     summary: "Gives a device a new secret",
     action: "devices.credentials.rotate",
-    description: "The old one ends at once. The new one is in this answer only.",
+    description: "The old one ends at once and with it the device's connection; or after " +
+      "`overlapMs`, until when both are right. The new one is in this answer only.",
     params: DEVICE_PARAMS,
     body: ROTATION,
     isBodyOptional: true,
@@ -339,8 +390,8 @@ function rotateSecret(ports: HttpPorts): Route {
     responses: {
       200: {
         description: "The device with its new secret.",
-        schema: DEVICE_WITH_SECRET,
-        example: SECRET_EXAMPLE,
+        schema: ROTATED,
+        example: { ...SECRET_EXAMPLE, previousEndsAt: null },
         headers: ETAG,
       },
     },
@@ -352,13 +403,14 @@ function rotateSecret(ports: HttpPorts): Route {
       const expectedVersion = versionToMatch(found, request.headers);
       const { product, device } = params;
       const seen = await viewDevice(ports, found);
-      const rotated = ({ device, secret }: DeviceWithSecret): Answer => ({
+      const rotated = ({ device, secret, previousEndsAt }: DeviceWithSecret): Answer => ({
         status: 200,
-        value: { ...seen, ...device, secret },
+        value: { ...seen, ...device, secret, previousEndsAt },
         etag: versionTag(device),
       });
       const options = definedOf({
         secret: body.secret,
+        overlapMs: body.overlapMs,
         expectedVersion,
         alongside: keep(rotated),
       });

@@ -2,6 +2,7 @@
 import { z } from "@hono/zod-openapi";
 import { NotFoundError } from "../../../runtime/errors.ts";
 import { LIMITS } from "../../../runtime/limits.ts";
+import { CREDENTIAL_KINDS, DEFAULT_CREDENTIALS } from "../../../actors/product/credentials.ts";
 import type { Product, ProductPatch } from "../../../actors/product/products.ts";
 import { valueOf } from "../outcome_answers.ts";
 import type { Caller, HttpPorts } from "../ports.ts";
@@ -28,11 +29,19 @@ const LATE_DAYS = z.int().openapi({
   description: "Points older than this many days are refused, 1 to 3,650.",
   example: 30,
 });
+const CREDENTIALS = z.array(z.enum(CREDENTIAL_KINDS)).min(1).max(CREDENTIAL_KINDS.length).openapi({
+  description:
+    "How devices may prove who they are: by `secret`, by a signature with it (`signed`: " +
+    "secrets made from then on are kept sealed and readable, until it is taken away), by a client " +
+    "certificate (`x509`). `secret` by default; counts for logins from now on.",
+  example: ["secret"],
+});
 const FIELDS = {
   name: title("For people; the key by default.", "Pump"),
   mode: MODE,
   model: MODEL.nullable(),
   lateDaysMax: LATE_DAYS,
+  credentials: CREDENTIALS,
 };
 const KEY = name("Key of the product, unique in the installation.", "pump");
 const PRODUCT = z.object({
@@ -48,6 +57,7 @@ const REPLACEMENT = z.strictObject({
   mode: MODE.optional(),
   model: FIELDS.model.optional(),
   lateDaysMax: LATE_DAYS.optional(),
+  credentials: CREDENTIALS.optional(),
 }).openapi("ProductReplacement");
 const NEW_PRODUCT = REPLACEMENT.extend({ key: KEY }).openapi("NewProduct");
 const PATCH = z.strictObject({
@@ -55,6 +65,7 @@ const PATCH = z.strictObject({
   mode: MODE.nullable().optional(),
   model: FIELDS.model.optional(),
   lateDaysMax: LATE_DAYS.nullable().optional(),
+  credentials: CREDENTIALS.nullable().optional(),
 }).openapi("ProductPatch");
 
 const PARAMS = z.object({ product: KEY });
@@ -68,6 +79,7 @@ const EXAMPLE = {
   mode: "strict",
   model: MODEL_EXAMPLE,
   lateDaysMax: 30,
+  credentials: ["secret"],
   version: 1,
   createdAt: 1_699_990_000_000,
   updatedAt: 1_699_990_000_000,
@@ -208,6 +220,7 @@ function patchProduct(ports: HttpPorts): Route {
         mode: body.mode === null ? defaults.mode : body.mode,
         model: body.model,
         lateDaysMax: body.lateDaysMax === null ? defaults.lateDaysMax : body.lateDaysMax,
+        credentials: body.credentials === null ? defaults.credentials : body.credentials,
       });
       return answerProduct(200, await changed(ports, found, patch, request.headers));
     },
@@ -322,5 +335,11 @@ function versionToMatch(found: Product, headers: Headers): number | undefined {
 }
 
 function defaultsOf(key: string): Required<ProductPatch> & { mode: "open" } {
-  return { name: key, mode: "open", model: null, lateDaysMax: LIMITS.lateDaysDefault };
+  return {
+    name: key,
+    mode: "open",
+    model: null,
+    lateDaysMax: LIMITS.lateDaysDefault,
+    credentials: DEFAULT_CREDENTIALS,
+  };
 }
