@@ -1,4 +1,5 @@
 /** Everything relational of a node, and what follows its changes. */
+import { dirname, join } from "node:path";
 import type { Clock } from "../runtime/clock.ts";
 import { InvalidError } from "../runtime/errors.ts";
 import type { Logger } from "../runtime/logger.ts";
@@ -13,6 +14,8 @@ import { startCredentialSweep } from "./device/credential_sweep.ts";
 import { createDeviceDirectory, type RegistryDirectory } from "./device/device_directory.ts";
 import { createDeviceStandings, type DeviceStandings } from "./device/device_standing.ts";
 import { DeviceRegistry } from "./device/registry.ts";
+import { JobFiles } from "./job/job_files.ts";
+import { Jobs } from "./job/jobs.ts";
 import { startProjectRemovals } from "./project/project_removals.ts";
 import { Projects } from "./project/projects.ts";
 import { Products } from "./product/products.ts";
@@ -34,6 +37,8 @@ export interface Registry extends AsyncDisposable {
   readonly devices: DeviceRegistry;
   readonly sessions: Sessions;
   readonly keys: ApiKeys;
+  readonly jobs: Jobs;
+  readonly jobFiles: JobFiles;
   readonly answers: KeptAnswers;
   readonly audit: Audit;
 }
@@ -91,6 +96,8 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
     devices: new DeviceRegistry({ store, clock, random, changes, keyring }),
     sessions: new Sessions({ store, clock, random, passwords }),
     keys: new ApiKeys({ store, clock, random }),
+    jobs: new Jobs({ store, clock, random }),
+    jobFiles: new JobFiles({ path: join(dirname(options.path), "jobs") }),
     answers,
     audit,
     [Symbol.asyncDispose]: () => opened.disposeAsync(),

@@ -12,6 +12,7 @@ import { REMOVED } from "../actors/device/device_removals.ts";
 import type { DeviceDownlink } from "../actors/device/messages.ts";
 import { startViewsChild } from "../actors/device/views_child.ts";
 import type { ReadViews } from "../actors/device/views_worker.ts";
+import { jobChild } from "../actors/job/job_child.ts";
 import { liveChild } from "../actors/live/live_child.ts";
 import { LiveHub } from "../actors/live/live_hub.ts";
 import { openRegistry, type Registry } from "../actors/open_registry.ts";
@@ -186,6 +187,7 @@ class Node {
           children: [this.#logSpec(), this.#readersSpec(registry)],
         }, { shutdownMs: 20_000 }),
         this.#devicesSpec(registry),
+        jobChild({ registry, parts: this.parts, clock, logger: this.logger }),
         supervisorChild("gateways", {
           strategy: "one_for_one",
           intensity: { restartsMax: 20, withinMs: 60_000 },
@@ -263,7 +265,7 @@ class Node {
     });
   }
 
-  #readersSpec({ changes, standings }: Registry): ChildSpec {
+  #readersSpec({ changes, standings, jobs }: Registry): ChildSpec {
     const { config, entries, logger, parts, log } = this;
     const telemetry: ChildSpec = {
       id: "telemetry",
@@ -297,6 +299,7 @@ class Node {
       openTail: () => log.openTail(),
       changes,
       standings,
+      jobs,
       presence: async (keys) => await this.#views().presence(keys),
       states: {
         ledger: () => log.ledger(),

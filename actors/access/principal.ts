@@ -13,6 +13,8 @@ export const SCOPES = [
   "cluster:read",
   "cluster:write",
   "audit:read",
+  "jobs:read",
+  "jobs:write",
 ] as const;
 
 export type Scope = typeof SCOPES[number];

@@ -8,6 +8,8 @@ import type { Logger } from "../../runtime/logger.ts";
 import type { ChangesFollower } from "../device/changes.ts";
 import type { DeviceStandings } from "../device/device_standing.ts";
 import type { PresenceRow } from "../device/messages.ts";
+import type { Jobs } from "../job/jobs.ts";
+import { followJobs } from "./job_source.ts";
 import type { LiveHub } from "./live_hub.ts";
 import { startLogSource } from "./log_source.ts";
 import { followRegistry } from "./registry_source.ts";
@@ -21,6 +23,7 @@ export interface LiveChildOptions {
   readonly standings: DeviceStandings;
   readonly presence: (keys: readonly string[]) => Promise<ReadonlyMap<string, PresenceRow>>;
   readonly states: StatePorts;
+  readonly jobs: Pick<Jobs, "onChange">;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -38,6 +41,7 @@ export function liveChild(options: LiveChildOptions): ChildSpec {
         const tail = connectTailPort(options.openTail());
         const source = resources.use(await startLogSource({ ...options, hub, tail }));
         resources.defer(followRegistry({ ...options, hub }));
+        resources.defer(followJobs(options.jobs, hub, clock));
         resources.use(startStateSource({ ports: states, hub, clock, logger }));
         return killable(resources, source.done);
       } catch (fault) {

@@ -268,7 +268,8 @@ Deno.test("the ring keeps the newest events within its bounds", () => {
 });
 
 Deno.test("topics are read as they are written, and nothing else is one", () => {
-  const names = ["ledger", "tree", "deadLetters", "devices", "device/pump/p-1", "device/a:b/c_d.e"];
+  const names = ["ledger", "tree", "deadLetters", "devices", "jobs", "device/pump/p-1"]
+    .concat("device/a:b/c_d.e");
   for (const name of names) assert.equal(topics(name)[0]!.name, name);
   for (
     const name of [

@@ -2,7 +2,7 @@
 import { isName } from "../registry/names.ts";
 
 /** Topics of the node and of a project: one of each. */
-export const PLAIN_TOPICS = ["ledger", "tree", "deadLetters", "devices"] as const;
+export const PLAIN_TOPICS = ["ledger", "tree", "deadLetters", "devices", "jobs"] as const;
 
 export type PlainTopic = typeof PLAIN_TOPICS[number];
 
@@ -35,7 +35,8 @@ export function keyedTopic(topic: LiveTopic, project: string): KeyedTopic {
     return { key, name: key, topic };
   }
   const { type } = topic;
-  return { key: type === "devices" ? projectKey(type, project) : type, name: type, topic };
+  const isOfProject = type === "devices" || type === "jobs";
+  return { key: isOfProject ? projectKey(type, project) : type, name: type, topic };
 }
 
 /** Products are unique in the installation: no project is needed. Also the address of its actor. */
@@ -43,6 +44,6 @@ export function deviceKey(product: string, device: string): string {
   return `device/${product}/${device}`;
 }
 
-export function projectKey(type: "devices", project: string): string {
+export function projectKey(type: "devices" | "jobs", project: string): string {
   return `${type}@${project}`;
 }

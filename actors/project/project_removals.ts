@@ -29,7 +29,13 @@ const SLICE_ROWS = 200;
 const AUDIT_ROWS = 2_000;
 const RETRY_MS = 1_000;
 /** Tables whose rows name their project and go with it, after its devices and products. */
-export const PROJECT_TABLES = ["api_keys", "answer_totals", "audit_heads", "users"] as const;
+export const PROJECT_TABLES = [
+  "api_keys",
+  "answer_totals",
+  "audit_heads",
+  "jobs",
+  "users",
+] as const;
 
 export function startProjectRemovals(options: ProjectRemovalsOptions): ProjectRemovals {
   const { clock, logger } = options;

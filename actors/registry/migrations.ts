@@ -14,6 +14,7 @@ export const REGISTRY_MIGRATIONS: readonly Migration[] = [
   { id: 5, name: "create answers", up: createAnswers },
   { id: 6, name: "create audit", up: createAudit },
   { id: 7, name: "credentials of devices", up: addCredentials },
+  { id: 8, name: "create jobs", up: createJobs },
 ];
 
 async function createRegistry(db: Kysely<unknown>): Promise<void> {
@@ -270,4 +271,31 @@ async function createAnswers(db: Kysely<unknown>): Promise<void> {
     .addColumn("entries", "integer", (column) => column.notNull())
     .addColumn("bytes", "bigint", (column) => column.notNull())
     .execute();
+}
+
+async function createJobs(db: Kysely<unknown>): Promise<void> {
+  await db.schema.createTable("jobs").ifNotExists()
+    .addColumn("id", "varchar(64)", (column) => column.primaryKey())
+    .addColumn("project", "varchar(64)", (column) => column.notNull())
+    .addColumn("kind", "varchar(32)", (column) => column.notNull())
+    .addColumn("status", "varchar(16)", (column) => column.notNull())
+    .addColumn("progress", "real", (column) => column.notNull())
+    .addColumn("input", "text", (column) => column.notNull())
+    .addColumn("checkpoint", "text")
+    .addColumn("starts", "integer", (column) => column.notNull())
+    .addColumn("detail", "text")
+    .addColumn("result", "text")
+    .addColumn("problem", "text")
+    .addColumn("created_by", "varchar(64)", (column) => column.notNull())
+    .addColumn("created_at", "bigint", (column) => column.notNull())
+    .addColumn("started_at", "bigint")
+    .addColumn("finished_at", "bigint")
+    .addColumn("file_type", "varchar(64)")
+    .addColumn("file_name", "varchar(128)")
+    .addColumn("file_expires_at", "bigint")
+    .execute();
+  await db.schema.createIndex("jobs_by_created").ifNotExists()
+    .on("jobs").columns(["project", "created_at", "id"]).execute();
+  await db.schema.createIndex("jobs_by_status").ifNotExists()
+    .on("jobs").columns(["status", "created_at", "id"]).execute();
 }

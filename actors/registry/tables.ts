@@ -190,6 +190,29 @@ export interface MasterKeysTable {
   created_at: number;
 }
 
+/** Long work; see `actors/job/`. Input, checkpoint, result and problem are JSON text. */
+export interface JobsTable {
+  id: string;
+  project: string;
+  kind: string;
+  status: string;
+  progress: number;
+  input: string;
+  checkpoint: string | null;
+  starts: number;
+  detail: string | null;
+  result: string | null;
+  problem: string | null;
+  created_by: string;
+  created_at: number;
+  started_at: number | null;
+  finished_at: number | null;
+  /** Of the file that can be fetched; null: there is none, or not any more. */
+  file_type: string | null;
+  file_name: string | null;
+  file_expires_at: number | null;
+}
+
 export interface RegistryTables {
   projects: ProjectsTable;
   products: ProductsTable;
@@ -208,4 +231,5 @@ export interface RegistryTables {
   audit: AuditTable;
   master_keys: MasterKeysTable;
   audit_heads: AuditHeadsTable;
+  jobs: JobsTable;
 }

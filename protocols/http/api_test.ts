@@ -10,6 +10,8 @@ const ALL = [
   "cluster:read",
   "cluster:write",
   "audit:read",
+  "jobs:read",
+  "jobs:write",
 ];
 const DEVICE = "/api/v1/devices/pump/p-1";
 

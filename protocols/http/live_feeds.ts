@@ -26,6 +26,7 @@ const ROUTES: Readonly<Record<LiveTopic["type"], readonly string[]>> = {
   // The count is the ledger's, of all projects.
   deadLetters: ["GET /api/v1/cluster/dead-letters", "GET /api/v1/cluster/ledger"],
   devices: ["GET /api/v1/devices"],
+  jobs: ["GET /api/v1/jobs"],
   device: ["GET /api/v1/devices/{product}/{device}"],
 };
 export const LIVE_HEADERS = {

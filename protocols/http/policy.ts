@@ -98,6 +98,12 @@ export const POLICIES: Readonly<Record<string, Policy>> = {
   "GET /api/v1/endpoints": caller("viewer", "any"),
   "GET /api/v1/live": caller("viewer", "any"),
 
+  "GET /api/v1/jobs": caller("viewer", "jobs:read"),
+  "GET /api/v1/jobs/{id}": caller("viewer", "jobs:read"),
+  "GET /api/v1/jobs/{id}/result": caller("operator", "jobs:read"),
+  "DELETE /api/v1/jobs/{id}": caller("operator", "jobs:write"),
+  "POST /api/v1/jobs/telemetry-export": caller("operator", "devices:read"),
+
   "GET /api/v1/cluster/ledger": ofInstallation(caller("viewer", "cluster:read")),
   "GET /api/v1/cluster/tree": ofInstallation(caller("viewer", "cluster:read")),
   "POST /api/v1/cluster/tree/kill": ofInstallation(person("owner")),

@@ -33,6 +33,8 @@ const VIEWER = [
   "GET /api/v1/devices/{product}/{device}/calls/{callId}",
   "GET /api/v1/endpoints",
   "GET /api/v1/live",
+  "GET /api/v1/jobs",
+  "GET /api/v1/jobs/{id}",
   "GET /api/v1/cluster/ledger",
   "GET /api/v1/cluster/tree",
 ];
@@ -97,6 +99,7 @@ function least(route: string): Role {
 /** Scope of a route by its resource, written down apart from the table. */
 function scopeOf(route: string): Scope {
   if (route === "GET /api/v1/live") return "devices:read"; // Of the topic that is asked for.
+  if (route === "POST /api/v1/jobs/telemetry-export") return "devices:read"; // It only reads.
   const isRead = route.startsWith("GET ");
   const resource = /\/api\/v1\/(\w+)/.exec(route)![1]!;
   return `${resource}:${isRead ? "read" : "write"}` as Scope;

@@ -26,6 +26,8 @@ import type { DeviceDirectory } from "../../actors/device/directory.ts";
 import type { DeviceState, PresenceRow } from "../../actors/device/messages.ts";
 import type { DeviceRegistry } from "../../actors/device/registry.ts";
 import type { SeenDevice, SeenQuery } from "../../actors/device/views.ts";
+import type { JobFiles } from "../../actors/job/job_files.ts";
+import type { Jobs } from "../../actors/job/jobs.ts";
 import type { LiveHub } from "../../actors/live/live_hub.ts";
 import type { Products } from "../../actors/product/products.ts";
 import type { Projects } from "../../actors/project/projects.ts";
@@ -101,6 +103,8 @@ export interface HttpPorts {
   presence(devices: readonly string[]): Promise<ReadonlyMap<string, PresenceRow>>;
   /** Devices with such a row, by when they were last heard of. */
   bySeen(query: SeenQuery): Promise<readonly SeenDevice[]>;
+  readonly jobs: Pick<Jobs, "create" | "get" | "list" | "cancel" | "fileOf">;
+  readonly jobFiles: Pick<JobFiles, "open" | "sizeOf">;
   readonly live: { readonly hub: Pick<LiveHub, "open" | "incarnation"> };
   readonly audit: Audit;
   readonly cluster: ClusterPorts;

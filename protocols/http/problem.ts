@@ -29,9 +29,11 @@ export const PROBLEMS = {
   /** With `Retry-After`. */
   "idempotency-in-progress": { status: 409, title: "The first request of this key is under way" },
   "suspended": { status: 409, title: "The device is suspended until an operator acts" },
+  "gone": { status: 410, title: "It was there, and is not any more" },
   "precondition-failed": { status: 412, title: "The resource was changed meanwhile" },
   "too-large": { status: 413, title: "The body is too large" },
   "media-type": { status: 415, title: "The media type is not supported" },
+  "range-not-satisfiable": { status: 416, title: "There is nothing in this range" },
   "idempotency-key-reused": { status: 422, title: "The key stands for another request" },
   "calls-full": { status: 429, title: "Too many calls of the device are open" },
   "rate-limited": { status: 429, title: "Too many requests" },

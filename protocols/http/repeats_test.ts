@@ -160,7 +160,8 @@ Deno.test("a secret is shown again to the credential it was for, and is nowhere 
   assert.equal(again.status, 201);
   assert.deepEqual(JSON.parse(again.text), { ...JSON.parse(shown.text), key: null });
 
-  const files = [...Deno.readDirSync(harness.directory)].map(({ name }) => name);
+  const files = [...Deno.readDirSync(harness.directory)].filter(({ isFile }) => isFile)
+    .map(({ name }) => name);
   assert.ok(files.includes("registry.db"));
   for (const name of files) {
     const bytes = new TextDecoder("latin1").decode(

@@ -10,10 +10,11 @@ type Headers = Record<string, string>;
 
 const NO_RATE = { rate: { perSecond: 1e9, burst: 1e9 } };
 const DEVICE = "/api/v1/devices/pump/p-1";
-/** Writes that change no resource with a state of its own, and so answer without an entity tag. */
+/** Writes without a resource that others change: no entity tag. Jobs change by themselves only. */
 const TAGLESS = new Set([
   "PATCH /api/v1/session/password",
   "POST /api/v1/devices/{product}/{device}/services/{service}",
+  "POST /api/v1/jobs/telemetry-export",
   "POST /api/v1/cluster/tree/kill",
   "POST /api/v1/cluster/dead-letters/replay",
   "POST /api/v1/cluster/dead-letters/discard",
@@ -21,11 +22,12 @@ const TAGLESS = new Set([
 ]);
 /** Creations whose resource the caller may not read. */
 const UNLOCATED = new Set(["POST /api/v1/projects/{id}/owners"]);
-/** Sessions and calls have no versions: they are open, or they are not. */
+/** Sessions, calls and jobs have no versions: they are open, or they are not. */
 const UNCONDITIONAL = new Set([
   "DELETE /api/v1/session",
   "DELETE /api/v1/sessions/{id}",
   "DELETE /api/v1/devices/{product}/{device}/calls/{callId}",
+  "DELETE /api/v1/jobs/{id}",
 ]);
 
 interface Fixture {

@@ -18,6 +18,11 @@ import {
   type SeenDevice,
   type SeenQuery,
 } from "../../actors/device/views.ts";
+import { kindsOf } from "../../actors/job/job_child.ts";
+import { JobFiles } from "../../actors/job/job_files.ts";
+import { startJobRunner } from "../../actors/job/job_runner.ts";
+import { Jobs } from "../../actors/job/jobs.ts";
+import { followJobs } from "../../actors/live/job_source.ts";
 import { LiveHub } from "../../actors/live/live_hub.ts";
 import { startLogSource } from "../../actors/live/log_source.ts";
 import { followRegistry } from "../../actors/live/registry_source.ts";
@@ -67,6 +72,8 @@ export class HttpHarness implements AsyncDisposable {
   /** What live feeds follow; every actor is of partition 0. */
   readonly log = new FakeLog();
   hub!: LiveHub;
+  jobs!: Jobs;
+  jobFiles!: JobFiles;
   app!: HttpApp;
   store!: RegistryStore;
   devices!: DeviceRegistry;
@@ -123,6 +130,9 @@ export class HttpHarness implements AsyncDisposable {
     const tail = new LogTail(this.log, () => 0);
     const live = { hub: this.hub, standings, clock, logger };
     this.#resources.use(await startLogSource({ ...live, tail }));
+    this.jobs = new Jobs({ store, clock, random });
+    this.jobFiles = new JobFiles({ path: join(directory, "jobs") });
+    this.#resources.defer(followJobs(this.jobs, this.hub, clock));
     this.#resources.defer(followRegistry({ ...live, changes, presence }));
     const cluster = overrides.cluster ?? this.#cluster();
     const states = { ...cluster, tree: () => treeView(cluster.tree()) };
@@ -148,6 +158,8 @@ export class HttpHarness implements AsyncDisposable {
       presence,
       live: { hub: this.hub },
       bySeen: (query) => this.#bySeen(query),
+      jobs: this.jobs,
+      jobFiles: this.jobFiles,
       cluster,
       health: { notReady: () => this.notReady, metrics: () => "roost_accepted_total 1\n" },
       suspended: this.suspended,
@@ -261,6 +273,15 @@ export class HttpHarness implements AsyncDisposable {
         });
       },
     };
+  }
+
+  /** Runs jobs from now on. */
+  runJobs(): void {
+    const { jobs, jobFiles, devices, clock, telemetry } = this;
+    const { logger, directory } = this.ports;
+    const registry = { jobs, jobFiles, devices, directory };
+    const kinds = kindsOf({ registry, parts: { telemetry }, clock, logger });
+    this.#resources.use(startJobRunner({ jobs, files: jobFiles, kinds, clock, logger }));
   }
 
   /** @param init `json` is sent as the body with its type; `remote`: the peer's address. */

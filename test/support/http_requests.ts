@@ -74,6 +74,8 @@ function bodyOf(route: Route, values: PathValues): unknown {
       return { desired: { on: true } };
     case "POST /api/v1/devices/{product}/{device}/services/{service}":
       return { expiresAt: START_MS + 60_000 };
+    case "POST /api/v1/jobs/telemetry-export":
+      return { format: "csv", product: values.product };
     case "POST /api/v1/cluster/tree/kill":
       return { path: "gateways/http" };
     case "POST /api/v1/cluster/dead-letters/replay":

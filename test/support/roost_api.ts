@@ -58,6 +58,8 @@ const ALL_SCOPES = [
   "devices:write",
   "cluster:read",
   "cluster:write",
+  "jobs:read",
+  "jobs:write",
 ];
 const HISTORY_PAGE_POINTS = 100_000;
 const TRIES_MAX = 50;

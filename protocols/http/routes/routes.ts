@@ -12,6 +12,7 @@ import { eventRoutes } from "./event_routes.ts";
 import { endpointRoutes } from "./endpoint_routes.ts";
 import { healthRoutes } from "./health_routes.ts";
 import { ingestRoutes } from "./ingest_routes.ts";
+import { jobRoutes } from "./job_routes.ts";
 import { keyRoutes } from "./key_routes.ts";
 import { liveRoutes } from "./live_routes.ts";
 import { partitionRoutes } from "./partition_routes.ts";
@@ -37,6 +38,7 @@ export function createRoutes(ports: HttpPorts, ingest: Ingest, feeds: LiveFeeds)
     ...telemetryRoutes(ports),
     ...eventRoutes(ports),
     ...liveRoutes(ports, feeds),
+    ...jobRoutes(ports),
     ...clusterRoutes(ports),
     ...deadLetterRoutes(ports),
     ...partitionRoutes(ports),

@@ -1,0 +1,54 @@
+/** The runner of jobs as a supervised child: its jobs are taken up again at each start. */
+import { killable } from "../../runtime/actor/resource_child.ts";
+import type { ChildSpec } from "../../runtime/actor/supervision.ts";
+import type { Clock } from "../../runtime/clock.ts";
+import { UnavailableError } from "../../runtime/errors.ts";
+import type { Logger } from "../../runtime/logger.ts";
+import type { RegistryDirectory } from "../device/device_directory.ts";
+import type { TelemetryQueries } from "../telemetry/worker.ts";
+import type { JobKind } from "./job.ts";
+import type { JobFiles } from "./job_files.ts";
+import { startJobRunner } from "./job_runner.ts";
+import type { Jobs } from "./jobs.ts";
+import { type DeviceNames, telemetryExport } from "./telemetry_export.ts";
+
+export interface JobChildOptions {
+  readonly registry: {
+    readonly jobs: Jobs;
+    readonly jobFiles: JobFiles;
+    readonly devices: DeviceNames;
+    readonly directory: Pick<RegistryDirectory, "projectOf">;
+  };
+  /** Parts that restart; undefined: not started yet. */
+  readonly parts: { readonly telemetry?: TelemetryQueries };
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export function jobChild(options: JobChildOptions): ChildSpec {
+  const { clock } = options;
+  const { jobs, jobFiles: files } = options.registry;
+  const logger = options.logger.with({ part: "jobs" });
+  return {
+    id: "jobs",
+    restart: "permanent",
+    shutdownMs: 5_000,
+    start: () => {
+      const runner = startJobRunner({ jobs, files, kinds: kindsOf(options), clock, logger });
+      return Promise.resolve(killable(runner, new Promise<void>(() => {})));
+    },
+  };
+}
+
+/** Every kind of job that this version has. */
+export function kindsOf({ registry, parts }: JobChildOptions): readonly JobKind[] {
+  const { jobFiles: files, devices, directory } = registry;
+  const projectOf = (product: string) => directory.projectOf(product);
+  const telemetry = () => started(parts.telemetry, "telemetry");
+  return [telemetryExport({ files, devices, projectOf, telemetry })];
+}
+
+function started<Part>(part: Part | undefined, name: string): Part {
+  if (part === undefined) throw new UnavailableError(name, "Not started");
+  return part;
+}

@@ -1,0 +1,265 @@
+/**
+ * Exports history: the points of devices in a span of time, device by device, as CSV
+ * (`product,device,key,at,value`) or NDJSON (`{"product","device","at","values"}`), which the import
+ * takes back.
+ */
+import type { Json } from "../../runtime/actor/behaviour.ts";
+import { JOB_LIMITS } from "../../runtime/job_limits.ts";
+import { LIMITS } from "../../runtime/limits.ts";
+import type { DeviceQuery } from "../device/registry.ts";
+import type { Outcome, Page } from "../registry/outcome.ts";
+import type { TelemetryQueries } from "../telemetry/worker.ts";
+import { cellOfValue, csvLine } from "./csv.ts";
+import { JobError, type JobKind, type JobStep, type JobWork, type StoredJob } from "./job.ts";
+import type { JobFiles, JobFileWriter } from "./job_files.ts";
+
+export type TableFormat = "csv" | "ndjson";
+
+export interface TelemetryExportInput {
+  readonly format: TableFormat;
+  /** Of this product; default: of all of the project. */
+  readonly product?: string;
+  /** `{product}/{device}`; default: all. */
+  readonly devices?: readonly string[];
+  /** Default: all that a device has. */
+  readonly keys?: readonly string[];
+  /** Inclusive, epoch milliseconds. */
+  readonly fromMs: number;
+  /** Exclusive. */
+  readonly toMs: number;
+}
+
+export interface DeviceNames {
+  list(
+    query: DeviceQuery,
+  ): Promise<Outcome<Page<{ readonly product: string; readonly device: string }>>>;
+  count(filter: { readonly project: string; readonly product?: string }): Promise<number | null>;
+}
+
+export interface TelemetryExportOptions {
+  readonly files: JobFiles;
+  readonly devices: DeviceNames;
+  /** Project of a product; undefined: there is no such product. */
+  readonly projectOf: (product: string) => string | undefined;
+  readonly telemetry: () => Pick<TelemetryQueries, "range" | "latest">;
+}
+
+/** Where an export stands: everything before is in the file. */
+interface Place {
+  /** Devices that are done. */
+  readonly done: number;
+  readonly total: number;
+  /** Cursor of the list of devices, for the page that `names` came from. */
+  readonly listed: string | null;
+  /** Devices of that page that are left; the first is under way. */
+  readonly names: readonly string[];
+  readonly isListEnd: boolean;
+  /** Keys of the first device that are left, in groups of a query; null: not looked up yet. */
+  readonly keys: readonly string[] | null;
+  readonly cursor: string | null;
+  readonly bytes: number;
+  readonly points: number;
+}
+
+const ENCODER = new TextEncoder();
+const DEVICES_PER_PAGE = 100;
+const HEADER = csvLine(["product", "device", "key", "at", "value"]);
+export const MEDIA_TYPES: Readonly<Record<TableFormat, string>> = {
+  csv: "text/csv; charset=utf-8",
+  ndjson: "application/x-ndjson",
+};
+
+export function telemetryExport(options: TelemetryExportOptions): JobKind {
+  return {
+    kind: "telemetryExport",
+    open: async (job) => {
+      const input = job.input as unknown as TelemetryExportInput;
+      const place = job.checkpoint as unknown as Place | null ??
+        await firstPlace(job, input, options);
+      const writer = await options.files.write(job.id, "out", place.bytes);
+      return new ExportWork(job, input, place, writer, options);
+    },
+  };
+}
+
+async function firstPlace(
+  { project }: StoredJob,
+  { devices, product }: TelemetryExportInput,
+  options: TelemetryExportOptions,
+): Promise<Place> {
+  const filter = { project, ...(product === undefined ? undefined : { product }) };
+  const total = devices?.length ?? await options.devices.count(filter) ?? 0;
+  return {
+    done: 0,
+    total,
+    listed: null,
+    names: devices ?? [],
+    isListEnd: devices !== undefined,
+    keys: null,
+    cursor: null,
+    bytes: 0,
+    points: 0,
+  };
+}
+
+class ExportWork implements JobWork {
+  readonly #job: StoredJob;
+  readonly #input: TelemetryExportInput;
+  readonly #options: TelemetryExportOptions;
+  readonly #writer: JobFileWriter;
+  #place: Place;
+
+  constructor(
+    job: StoredJob,
+    input: TelemetryExportInput,
+    place: Place,
+    writer: JobFileWriter,
+    options: TelemetryExportOptions,
+  ) {
+    this.#job = job;
+    this.#input = input;
+    this.#place = place;
+    this.#writer = writer;
+    this.#options = options;
+  }
+
+  async step(): Promise<JobStep> {
+    const { format } = this.#input;
+    if (this.#writer.offset === 0 && format === "csv") {
+      await this.#writer.write(ENCODER.encode(HEADER));
+      this.#place = { ...this.#place, bytes: this.#writer.offset };
+    }
+    if (this.#place.names.length === 0) {
+      if (this.#place.isListEnd) return await this.#finish();
+      await this.#list();
+    } else if (this.#place.keys === null) await this.#lookUp();
+    else if (this.#place.keys.length === 0) this.#leaveDevice();
+    else await this.#copy(this.#place.keys);
+    const { done, total, points } = this.#place;
+    return {
+      progress: total === 0 ? 0 : Math.min(0.999, done / total),
+      checkpoint: { ...this.#place } as unknown as Json,
+      detail: `${done} of ${total} devices, ${points} points`,
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#writer[Symbol.asyncDispose]();
+  }
+
+  async #list(): Promise<void> {
+    const { project } = this.#job;
+    const { product } = this.#input;
+    const page = await this.#options.devices.list({
+      project,
+      limit: DEVICES_PER_PAGE,
+      ...(product === undefined ? undefined : { product }),
+      ...(this.#place.listed === null ? undefined : { cursor: this.#place.listed }),
+    });
+    if (!page.ok) throw new JobError("invalid", page.message);
+    const { items, nextCursor } = page.value;
+    this.#place = {
+      ...this.#place,
+      listed: nextCursor,
+      names: items.map(({ product, device }) => `${product}/${device}`),
+      isListEnd: nextCursor === null,
+    };
+  }
+
+  /** Which keys the device under way has: one that lost its project meanwhile has none. */
+  async #lookUp(): Promise<void> {
+    const name = this.#place.names[0]!;
+    const isOwn = this.#options.projectOf(name.split("/")[0]!) === this.#job.project;
+    const wanted = this.#input.keys;
+    const keys = !isOwn
+      ? []
+      : wanted ?? Object.keys(await this.#options.telemetry().latest(name)).sort();
+    this.#place = { ...this.#place, keys, cursor: null };
+  }
+
+  #leaveDevice(): void {
+    const { names, done } = this.#place;
+    this.#place = { ...this.#place, names: names.slice(1), done: done + 1, keys: null };
+  }
+
+  async #copy(keys: readonly string[]): Promise<void> {
+    const { fromMs, toMs } = this.#input;
+    const device = this.#place.names[0]!;
+    const metrics = keys.slice(0, LIMITS.queryMetricsMax);
+    const { cursor } = this.#place;
+    const page = await this.#options.telemetry().range({
+      device,
+      metrics,
+      fromMs,
+      toMs,
+      limit: JOB_LIMITS.jobSlicePoints,
+      ...(cursor === null ? undefined : { cursor }),
+    });
+    const points = pointsOf(page.series);
+    await this.#writer.write(ENCODER.encode(this.#textOf(device, points)));
+    this.#place = {
+      ...this.#place,
+      keys: page.nextCursor === null ? keys.slice(metrics.length) : keys,
+      cursor: page.nextCursor,
+      bytes: this.#writer.offset,
+      points: this.#place.points + points.length,
+    };
+  }
+
+  #textOf(name: string, points: readonly ExportedPoint[]): string {
+    const [product, device] = name.split("/") as [string, string];
+    if (this.#input.format === "csv") {
+      return points.map(({ key, at, value }) =>
+        csvLine([product, device, key, at, cellOfValue(value)])
+      ).join("");
+    }
+    return samplesOf(points)
+      .map((sample) => JSON.stringify({ product, device, ...sample }) + "\n").join("");
+  }
+
+  async #finish(): Promise<JobStep> {
+    await this.#writer.sync();
+    const { done: devices, points, bytes } = this.#place;
+    const { format } = this.#input;
+    return {
+      progress: 1,
+      checkpoint: null,
+      result: { devices, points, bytes },
+      file: {
+        mediaType: MEDIA_TYPES[format],
+        name: `telemetry-${this.#job.id}.${format}`,
+        keptMs: JOB_LIMITS.jobResultMs,
+      },
+    };
+  }
+}
+
+interface ExportedPoint {
+  readonly key: string;
+  readonly at: number;
+  readonly value: Json;
+}
+
+/** In order of time; equal times keep the order of their series. */
+function pointsOf(series: Readonly<Record<string, readonly (readonly [number, Json])[]>>) {
+  const points = Object.entries(series).flatMap(([key, list]) =>
+    list.map(([at, value]): ExportedPoint => ({ key, at, value }))
+  );
+  return points.sort((a, b) => a.at - b.at);
+}
+
+/** Points of one moment together, unless one of a key is there already. */
+function samplesOf(points: readonly ExportedPoint[]) {
+  const samples: { at: number; values: Record<string, Json> }[] = [];
+  for (const { key, at, value } of points) {
+    const last = samples.at(-1);
+    if (last?.at === at && !Object.hasOwn(last.values, key)) last.values[key] = value;
+    else {
+      // Without a prototype: a key may be called like what objects have.
+      const values: Record<string, Json> = Object.create(null);
+      values[key] = value;
+      samples.push({ at, values });
+    }
+  }
+  return samples;
+}

@@ -1,0 +1,48 @@
+/** Bounds of jobs (`actors/job/`), as `limits.ts` has those of the rest. */
+import { assert } from "./errors.ts";
+import { LIMITS } from "./limits.ts";
+
+export const JOB_LIMITS = {
+  /** Jobs that run at a time; the others wait their turn. Each takes a share of the main thread. */
+  jobsRunningMax: 2,
+  /** Jobs of one project that wait or run. At the bound a new one is refused. */
+  jobsOpenMax: 50,
+  /** Jobs of one project that are kept when they have ended, and how long. */
+  jobsEndedMax: 500,
+  jobEndedMs: 30 * 86_400_000,
+  /** How long the file that a job has made can be fetched; one with secrets much shorter. */
+  jobResultMs: 86_400_000,
+  jobSecretResultMs: 3_600_000,
+  /** Bytes of one file of a job, and of all of them together: what exports may take of the disk. */
+  jobFileBytesMax: 1024 * 1024 * 1024,
+  jobFilesBytesMax: 4 * 1024 * 1024 * 1024,
+  /** Bytes of an upload, and the longest it may take to arrive. */
+  jobUploadBytesMax: 256 * 1024 * 1024,
+  jobUploadMs: 600_000,
+  /** Uploads that arrive at a time. */
+  jobUploadsMax: 4,
+  /** Starts of a job without progress, after which it has failed: it may be what ends the process. */
+  jobStartsMax: 3,
+  /** Longest that a job waits for a part of the node that is down. */
+  jobPatienceMs: 600_000,
+  /** Points of one slice of an export. */
+  jobSlicePoints: 2_000,
+  /** Lines and bytes of one slice of an import: one write of the store, which live writers wait for. */
+  jobSliceLines: 500,
+  jobSliceBytes: 256 * 1024,
+  /** Bytes of one line of an upload. */
+  jobLineBytesMax: 65_536,
+  /** Refused lines that an import's result lists; all are counted. */
+  jobRefusalsMax: 10_000,
+} as const;
+
+assert(
+  JOB_LIMITS.jobFilesBytesMax >= 4 * JOB_LIMITS.jobFileBytesMax &&
+    JOB_LIMITS.jobFileBytesMax >= JOB_LIMITS.jobUploadBytesMax,
+  "jobFilesBytesMax must hold several files, jobFileBytesMax an upload",
+);
+assert(
+  JOB_LIMITS.jobSliceBytes >= 2 * JOB_LIMITS.jobLineBytesMax &&
+    JOB_LIMITS.jobLineBytesMax <= LIMITS.payloadBytesMax,
+  "jobSliceBytes must hold lines, jobLineBytesMax is what a device could send",
+);
