@@ -362,6 +362,15 @@ export const LIMITS = {
   mqttSessionExpirySecondsMax: 7 * 86_400,
   /** Longest keep-alive granted to MQTT 5 clients that ask for none or a longer one. */
   mqttKeepAliveSecondsMax: 3_600,
+  /** Topic aliases of one MQTT 5 connection, each with a topic of at most `mqttFilterCharactersMax`. */
+  mqttTopicAliasMax: 16,
+  /** Properties of one message that are kept with it (user properties and such), bytes as JSON. */
+  mqttCarriedBytesMax: 4_096,
+  /** Copies of a device's own messages, kept and retained ones, that wait for it. */
+  mqttCopiesMax: 64,
+  /** Their bytes, of one session and of all in memory; one alone may be as large as a message. */
+  mqttCopyBytesMax: 64 * 1024,
+  mqttCopiesBytesMax: 32 * 1024 * 1024,
   /** Subscriptions of one session, each filter of at most `mqttFilterCharactersMax`. */
   mqttSubscriptionsMax: 32,
   mqttFilterCharactersMax: 512,
@@ -447,8 +456,8 @@ assert(
   "mqttBufferedBytesMax must hold several packets",
 );
 assert(
-  64 + LIMITS.mqttSubscriptionsMax * (2 * LIMITS.mqttFilterCharactersMax + 8) +
-      LIMITS.mqttUnackedMax * 6 < 65_536,
+  128 + LIMITS.mqttSubscriptionsMax * (2 * LIMITS.mqttFilterCharactersMax + 80) +
+      (LIMITS.mqttUnackedMax + LIMITS.mqttCopiesMax) * 6 < 65_536,
   "a session must fit into its row",
 );
 assert(

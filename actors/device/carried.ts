@@ -4,6 +4,12 @@ import { Buffer } from "node:buffer";
 export interface Carried {
   /** Published for the device because its connection was lost: the device itself was not heard of. */
   readonly isWill?: true;
+  /** Of MQTT 5, in order; a name may come again. */
+  readonly userProperties?: readonly (readonly [string, string])[];
+  readonly contentType?: string;
+  readonly responseTopic?: string;
+  /** Base64. */
+  readonly correlation?: string;
 }
 
 /** The body of a message, a JSON object in pieces, with a last member `carried`. */

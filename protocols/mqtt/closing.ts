@@ -25,7 +25,6 @@ const REFUSALS: ReadonlySet<string> = new Set([
   "qos2_ids",
   "receive_maximum",
   "stalled",
-  "subscription_ids",
   "unauthenticated_sockets",
 ]);
 /** How long a peer may take to close its side after we have closed ours. */

@@ -54,6 +54,8 @@ export class Connection {
   identity: Identity | undefined;
   /** Present in stage `open`. */
   session: Session | undefined;
+  /** Topics by their alias, of MQTT 5. */
+  aliases: Map<number, string> | undefined;
   /** Kept from the CONNACK on until it is dropped or published. */
   will: Will | undefined;
   /** Of stage `open`: rises with every connection of the installation. */

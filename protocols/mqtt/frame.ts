@@ -2,6 +2,8 @@
  * The packets of the hot path, read and written on raw bytes: where a packet ends, PUBLISH in, and
  * acknowledgements out. All other packets are decoded by `mqtt-packet` (codec.ts).
  */
+import { Buffer } from "node:buffer";
+import { LIMITS } from "../../runtime/limits.ts";
 import { REASON } from "./reason.ts";
 
 /** Packet types (MQTT 3.1.1 table 2.1). */
@@ -53,6 +55,15 @@ export interface PublishFrame {
   isRetain: boolean;
   /** 0 with QoS 0. */
   packetId: number;
+  /** 0: none. Then the topic may be empty. */
+  topicAlias: number;
+  /** -1: none. */
+  expirySeconds: number;
+  /** Of the properties, without their length; empty with 3.1.1. */
+  propertiesStart: number;
+  propertiesEnd: number;
+  /** Properties that are passed on: all but the two above. */
+  hasPassedOn: boolean;
   topicStart: number;
   topicEnd: number;
   payloadStart: number;
@@ -64,6 +75,11 @@ export function createPublishFrame(): PublishFrame {
     qos: 0,
     isRetain: false,
     packetId: 0,
+    topicAlias: 0,
+    expirySeconds: -1,
+    propertiesStart: 0,
+    propertiesEnd: 0,
+    hasPassedOn: false,
     topicStart: 0,
     topicEnd: 0,
     payloadStart: 0,
@@ -96,19 +112,41 @@ export function readPublish(
     cursor += 2;
   }
   if (cursor > end) return REASON.malformed;
+  frame.topicAlias = 0;
+  frame.expirySeconds = -1;
+  frame.propertiesStart = frame.propertiesEnd = 0;
+  frame.hasPassedOn = false;
   if (isV5) {
-    const after = bytes[cursor] === 0 ? cursor + 1 : afterProperties(bytes, cursor, end);
+    const after = bytes[cursor] === 0 ? cursor + 1 : readProperties(bytes, cursor, end, frame);
     if (after < 0) return -after;
     cursor = after;
   }
   if (cursor > end) return REASON.malformed;
   frame.payloadStart = cursor;
   frame.payloadEnd = end;
-  return frame.topicEnd === frame.topicStart ? REASON.topicInvalid : 0;
+  const hasTopic = frame.topicEnd > frame.topicStart || frame.topicAlias !== 0;
+  return hasTopic ? 0 : isV5 ? REASON.protocolError : REASON.topicInvalid;
 }
 
+/** Ids of properties of a PUBLISH (2.2.2.2). */
+export const PROPERTY = {
+  payloadFormat: 0x01,
+  messageExpiry: 0x02,
+  contentType: 0x03,
+  responseTopic: 0x08,
+  correlation: 0x09,
+  subscriptionId: 0x0b,
+  topicAlias: 0x23,
+  user: 0x26,
+} as const;
+
 /** Checks the properties of a PUBLISH and returns where they end, or a negative `REASON`. */
-function afterProperties(bytes: Uint8Array, at: number, end: number): number {
+function readProperties(
+  bytes: Uint8Array,
+  at: number,
+  end: number,
+  frame: PublishFrame,
+): number {
   let cursor = at;
   let length = 0;
   for (let shift = 1;; shift *= 128) {
@@ -119,16 +157,61 @@ function afterProperties(bytes: Uint8Array, at: number, end: number): number {
   }
   const stop = cursor + length;
   if (stop > end) return -REASON.malformed;
+  frame.propertiesStart = cursor;
+  frame.propertiesEnd = stop;
+  let seen = 0;
   while (cursor < stop) {
-    const id = bytes[cursor++]!;
-    if (id === 0x01) cursor += 1; // Payload format.
-    else if (id === 0x02) cursor += 4; // Message expiry.
-    else if (id === 0x03 || id === 0x08 || id === 0x09) cursor = afterText(bytes, cursor, stop);
-    else if (id === 0x26) cursor = afterText(bytes, afterText(bytes, cursor, stop), stop);
-    else if (id === 0x23) return -REASON.topicAliasInvalid; // We announce a maximum of none.
-    else return -(id === 0x0b ? REASON.protocolError : REASON.malformed);
+    const id = bytes[cursor]!;
+    const next = propertyEnd(bytes, cursor, stop);
+    if (next === undefined) {
+      return -(id === PROPERTY.subscriptionId ? REASON.protocolError : REASON.malformed);
+    }
+    if (next > stop) return -REASON.malformed;
+    // The alias (0x23) would fall on the content type; nothing has the bit of 0x00.
+    const bit = id === PROPERTY.user ? 0 : 1 << (id === PROPERTY.topicAlias ? 0 : id);
+    const fault = (seen & bit) !== 0 ? REASON.protocolError : valueFault(bytes, cursor, frame);
+    if (fault !== 0) return -fault;
+    seen |= bit;
+    cursor = next;
   }
-  return cursor === stop ? stop : -REASON.malformed;
+  return stop;
+}
+
+/** Takes over what concerns the frame. Returns a `REASON`, or 0. */
+function valueFault(bytes: Uint8Array, at: number, frame: PublishFrame): number {
+  const id = bytes[at]!;
+  if (id === PROPERTY.topicAlias) {
+    frame.topicAlias = bytes[at + 1]! << 8 | bytes[at + 2]!;
+    const { topicAlias } = frame;
+    const isKnown = topicAlias > 0 && topicAlias <= LIMITS.mqttTopicAliasMax;
+    return isKnown ? 0 : REASON.topicAliasInvalid;
+  }
+  if (id === PROPERTY.messageExpiry) {
+    const high = bytes[at + 1]! * 0x1000000;
+    frame.expirySeconds = high + (bytes[at + 2]! << 16 | bytes[at + 3]! << 8 | bytes[at + 4]!);
+    return 0;
+  }
+  frame.hasPassedOn = true;
+  return id === PROPERTY.payloadFormat && bytes[at + 1]! > 1 ? REASON.protocolError : 0;
+}
+
+/** Where the property at `at` ends, beyond `stop` if it does not fit; undefined: it is none. */
+export function propertyEnd(bytes: Uint8Array, at: number, stop: number): number | undefined {
+  switch (bytes[at]) {
+    case PROPERTY.payloadFormat:
+      return at + 2;
+    case PROPERTY.messageExpiry:
+      return at + 5;
+    case PROPERTY.topicAlias:
+      return at + 3;
+    case PROPERTY.contentType:
+    case PROPERTY.responseTopic:
+    case PROPERTY.correlation:
+      return afterText(bytes, at + 1, stop);
+    case PROPERTY.user:
+      return afterText(bytes, afterText(bytes, at + 1, stop), stop);
+  }
+  return undefined;
 }
 
 /** Where a length-prefixed field ends; beyond `stop` if it does not fit. */
@@ -142,31 +225,59 @@ export function packetIdOf(bytes: Uint8Array, at: number, end: number): number {
   return start + 2 > end ? 0 : bytes[start]! << 8 | bytes[start + 1]!;
 }
 
-/** A PUBLISH to a device. `packetId` 0: QoS 0. */
-export function encodePublish(
-  topic: string,
-  payload: Uint8Array,
-  packetId: number,
-  isDup: boolean,
-  isV5: boolean,
-): Uint8Array {
-  const remaining = 2 + topic.length + (packetId === 0 ? 0 : 2) + (isV5 ? 1 : 0) + payload.length;
-  const lengthBytes = remaining < 128 ? 1 : remaining < 16_384 ? 2 : remaining < 2_097_152 ? 3 : 4;
-  const bytes = new Uint8Array(1 + lengthBytes + remaining);
-  bytes[0] = PACKET.publish << 4 | (isDup ? 8 : 0) | (packetId === 0 ? 0 : 2);
-  let at = 1;
-  for (let left = remaining; at <= lengthBytes; left = Math.floor(left / 128)) {
-    bytes[at] = left % 128 | (at < lengthBytes ? 0x80 : 0);
-    at++;
+/** A PUBLISH to a device. */
+export interface OutgoingPublish {
+  readonly topic: string;
+  readonly payload: Uint8Array;
+  readonly qos: 0 | 1 | 2;
+  /** 0 with QoS 0. */
+  readonly packetId: number;
+  readonly isDup: boolean;
+  readonly isRetained: boolean;
+  /** Of MQTT 5, without their length. */
+  readonly properties: Uint8Array;
+}
+
+export function encodePublish(publish: OutgoingPublish, isV5: boolean): Uint8Array {
+  const { topic, payload, qos, packetId, isDup, isRetained, properties } = publish;
+  const topicBytes = Buffer.byteLength(topic, "utf8");
+  const idBytes = qos === 0 ? 0 : 2;
+  const propertyBytes = isV5 ? lengthBytes(properties.length) + properties.length : 0;
+  const remaining = 2 + topicBytes + idBytes + propertyBytes + payload.length;
+  const bytes = Buffer.allocUnsafe(1 + lengthBytes(remaining) + remaining);
+  bytes[0] = PACKET.publish << 4 | (isDup ? 8 : 0) | qos << 1 | (isRetained ? 1 : 0);
+  let at = writeLength(bytes, 1, remaining);
+  at = bytes.writeUInt16BE(topicBytes, at);
+  at += bytes.write(topic, at, "utf8");
+  if (qos !== 0) at = bytes.writeUInt16BE(packetId, at);
+  if (isV5) {
+    at = writeLength(bytes, at, properties.length);
+    bytes.set(properties, at);
+    at += properties.length;
   }
-  bytes[at++] = topic.length >> 8;
-  bytes[at++] = topic.length;
-  for (let i = 0; i < topic.length; i++) bytes[at++] = topic.charCodeAt(i);
-  if (packetId !== 0) {
-    bytes[at++] = packetId >> 8;
-    bytes[at++] = packetId;
-  }
-  if (isV5) bytes[at++] = 0;
   bytes.set(payload, at);
   return bytes;
+}
+
+/** PUBREL of a QoS 2 message to a device. @param reason Told to MQTT 5 peers if it is not 0. */
+export function encodePubrel(packetId: number, reason: number): Uint8Array {
+  const id = [packetId >> 8, packetId & 255];
+  const first = PACKET.pubrel << 4 | 2;
+  return Uint8Array.from(reason === 0 ? [first, 2, ...id] : [first, 3, ...id, reason]);
+}
+
+/** Bytes of a variable byte integer. */
+export function lengthBytes(value: number): number {
+  return value < 128 ? 1 : value < 16_384 ? 2 : value < 2_097_152 ? 3 : 4;
+}
+
+/** Writes a variable byte integer; returns its end. */
+export function writeLength(bytes: Uint8Array, at: number, value: number): number {
+  let left = value;
+  let cursor = at;
+  do {
+    bytes[cursor++] = left % 128 | (left >= 128 ? 0x80 : 0);
+    left = Math.floor(left / 128);
+  } while (left > 0);
+  return cursor;
 }

@@ -54,21 +54,25 @@ Deno.test("a PUBLISH is read as mqtt-packet writes it", () => {
 });
 
 Deno.test("a PUBLISH that we write is read by mqtt-packet", () => {
+  const none = new Uint8Array();
+  // A content type of 200 bytes, so that their length takes two.
+  const properties = Uint8Array.from([3, 0, 200, ...new Array(200).fill(0x61)]);
   for (const isV5 of [false, true]) {
     for (const size of [0, 1, 100, 127, 128, 16_000, 16_384, 70_000]) {
-      for (const packetId of [0, 1, 0xfffe]) {
+      for (const qos of [0, 1, 2] as const) {
         const payload = new Uint8Array(size).fill(7);
-        const bytes = encodePublish("v1/p/d/shadow", payload, packetId, packetId === 1, isV5);
+        const fields = { topic: "v1/p/d/ü", qos, packetId: 0xfffe, isDup: qos === 1 };
+        const own = isV5 && qos === 2 ? properties : none;
+        const publish = { ...fields, payload, isRetained: qos === 2, properties: own };
         const decoder = parser({ protocolVersion: isV5 ? 5 : 4 });
         let seen: IPublishPacket | undefined;
         decoder.on("packet", (packet) => seen = packet as IPublishPacket);
-        assert.equal(decoder.parse(Buffer.from(bytes)), 0);
-        assert.deepEqual([seen!.topic, seen!.qos, seen!.dup, seen!.messageId ?? 0], [
-          "v1/p/d/shadow",
-          packetId === 0 ? 0 : 1,
-          packetId === 1,
-          packetId,
-        ]);
+        assert.equal(decoder.parse(Buffer.from(encodePublish(publish, isV5))), 0);
+        assert.deepEqual(
+          [seen!.topic, seen!.qos, seen!.dup, seen!.messageId, seen!.retain],
+          ["v1/p/d/ü", qos, qos === 1, qos === 0 ? undefined : 0xfffe, qos === 2],
+        );
+        assert.equal(seen!.properties?.contentType?.length, own.length > 0 ? 200 : undefined);
         assert.deepEqual(new Uint8Array(seen!.payload as Buffer), payload);
       }
     }
@@ -81,7 +85,8 @@ Deno.test("no bytes are read beyond the packet, whatever they announce", () => {
       bytes[0] = 0x30 | bytes[0]! & 15;
       bytes[1] = bytes.length - 2;
       if (readPublish(bytes, 0, bytes.length, v5, frame) !== 0) return;
-      assert.ok(frame.topicStart < frame.topicEnd);
+      assert.ok(frame.topicStart < frame.topicEnd || frame.topicAlias > 0);
+      assert.ok(frame.propertiesStart <= frame.propertiesEnd);
       assert.ok(frame.topicEnd <= frame.payloadStart);
       assert.ok(frame.payloadStart <= frame.payloadEnd);
       assert.equal(frame.payloadEnd, bytes.length);

@@ -139,6 +139,7 @@ function createState(ports: MqttPorts): GatewayState {
     away: new Map(),
     evicted: undefined,
     holding: [],
+    copyBytes: 0,
     isDraining: false,
     nowMs: clock.nowMs(),
   };

@@ -62,6 +62,8 @@ export interface GatewayState extends MqttPorts {
   evicted: Set<string> | undefined;
   /** Connections that wait for room in the log, longest first. */
   holding: Connection[];
+  /** Of copies that wait, of all sessions: counted anew by each sweep, until then only added to. */
+  copyBytes: number;
   isDraining: boolean;
   /** Epoch milliseconds when the bytes in hand were read: one look at the clock for all of them. */
   nowMs: number;

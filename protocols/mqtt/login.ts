@@ -6,12 +6,13 @@ import { LIMITS } from "../../runtime/limits.ts";
 import { isName } from "../../actors/registry/names.ts";
 import { type Denial, denialOf } from "./access.ts";
 import { close, closeAfter, leave } from "./closing.ts";
-import { decodeConnect, encodePacket } from "./codec.ts";
+import { decodeConnect, encodePacket, propertiesFault } from "./codec.ts";
 import type { Connection, Identity } from "./connection.ts";
 import { pumpDownlinks } from "./downlink.ts";
 import { bodyStart } from "./frame.ts";
 import { type GatewayState, keepSession, targetOf } from "./gateway_state.ts";
 import { askDelivery, tellConnected } from "./presence.ts";
+import { carriedOf, encodePassedOn, type WillProperties } from "./publish_properties.ts";
 import { CONNACK_3, REASON } from "./reason.ts";
 import { decodeSession, encodeSession, Session, sessionKey } from "./session.ts";
 import { withhold } from "./stopped.ts";
@@ -42,6 +43,12 @@ export function connect(
   if (packet.properties?.authenticationMethod !== undefined) {
     const { badAuthenticationMethod } = REASON;
     return refuse(state, connection, 0, badAuthenticationMethod, "bad_authentication_method");
+  }
+  const fault = propertiesFault("connect", packet.properties) ??
+    propertiesFault("will", packet.will?.properties);
+  if (fault !== undefined) {
+    const reason = fault === "malformed" ? "malformed" : "protocol_error";
+    return refuse(state, connection, 0, REASON[fault], reason);
   }
   if (packet.properties?.receiveMaximum === 0 || packet.properties?.maximumPacketSize === 0) {
     return refuse(state, connection, 0, REASON.protocolError, "protocol_error");
@@ -157,21 +164,33 @@ interface ConnectPlan {
   readonly will: Will | undefined;
 }
 
-/** What a CONNECT wants published if its connection is lost; a `Denial` if it may not. */
-function willOf({ will }: IConnectPacket, prefix: string): Will | Denial | undefined {
+/** What a CONNECT wants published if its connection is lost; a `WillFault` if it may not. */
+function willOf({ will }: IConnectPacket, prefix: string): Will | WillFault | undefined {
   if (will === undefined) return undefined;
   const denial = denialOf("will", will.topic, prefix);
   if (denial !== undefined) return denial;
+  const { properties = {} } = will;
+  const passedOn = encodePassedOn(properties as WillProperties);
+  const carried = carriedOf(passedOn);
+  if (typeof carried === "string") return carried;
   return {
     suffix: will.topic.slice(prefix.length),
     payload: Uint8Array.from(Buffer.from(will.payload ?? "")),
     qos: will.qos ?? 0,
     isRetained: will.retain === true,
-    delaySeconds: will.properties?.willDelayInterval ?? 0,
+    delaySeconds: properties.willDelayInterval ?? 0,
+    expirySeconds: properties.messageExpiryInterval ?? -1,
+    passedOn,
   };
 }
 
-function refuseWill(state: GatewayState, connection: Connection, denial: Denial): void {
+/** Of its topic, or of its properties. */
+type WillFault = Denial | "too_large";
+
+function refuseWill(state: GatewayState, connection: Connection, denial: WillFault): void {
+  if (denial === "too_large") { // On MQTT 5 alone.
+    return refuse(state, connection, 0, REASON.quotaExceeded, "will_properties_too_large");
+  }
   const isInvalid = denial === "invalid";
   // 3.1.1 has no word for a topic that is none: the packet is malformed.
   if (isInvalid && !connection.isV5) return close(state, connection, 0, "malformed");
@@ -303,8 +322,7 @@ function connackOf(
     receiveMaximum: LIMITS.mqttReceiveMaximum,
     retainAvailable: false,
     maximumPacketSize: PACKET_BYTES_MAX,
-    topicAliasMaximum: 0,
-    subscriptionIdentifiersAvailable: false,
+    topicAliasMaximum: LIMITS.mqttTopicAliasMax,
     sharedSubscriptionAvailable: false,
   };
   if (plan.serverKeepAliveSeconds !== undefined) {

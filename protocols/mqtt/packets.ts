@@ -1,12 +1,20 @@
 /** Bytes of a socket, cut into packets, each handled in order of arrival. */
 import { Buffer } from "node:buffer";
-import type { IDisconnectPacket } from "mqtt-packet";
+import type { IDisconnectPacket, Packet } from "mqtt-packet";
 import { LIMITS } from "../../runtime/limits.ts";
 import { close, leave, stopHolding } from "./closing.ts";
-import { decodePacket } from "./codec.ts";
+import { decodePacket, propertiesFault } from "./codec.ts";
 import { type Connection, PAUSE } from "./connection.ts";
-import { pumpDownlinks } from "./downlink.ts";
-import { bodyStart, INCOMPLETE, MALFORMED, PACKET, packetBytes, packetIdOf } from "./frame.ts";
+import { complete, pumpDownlinks } from "./downlink.ts";
+import {
+  bodyStart,
+  encodePubrel,
+  INCOMPLETE,
+  MALFORMED,
+  PACKET,
+  packetBytes,
+  packetIdOf,
+} from "./frame.ts";
 import type { GatewayState } from "./gateway_state.ts";
 import { connect, PACKET_BYTES_MAX } from "./login.ts";
 import { askDelivery } from "./presence.ts";
@@ -106,7 +114,9 @@ function arrive(
   }
   if (connection.stage === "connecting") return hold(state, connection, bytes, at, end);
   if (type === PACKET.pingreq) return ping(state, connection, bytes, at, end);
-  if (type === PACKET.puback) return acknowledged(state, connection, bytes, at, end);
+  if (type === PACKET.puback || type === PACKET.pubrec || type === PACKET.pubcomp) {
+    return acknowledged(state, connection, bytes, at, end);
+  }
   if (type === PACKET.publish && (bytes[at]! & 6) !== 0) {
     connection.inFlight++;
     if (connection.isV5 && connection.inFlight > LIMITS.mqttReceiveMaximum) {
@@ -152,6 +162,12 @@ function handle(
     return release(state, connection, packetId);
   }
   const packet = decodePacket(bytes.subarray(at, end), connection.version);
+  const fault = faultOf(packet);
+  if (fault !== undefined) {
+    const reason = fault === "malformed" ? "malformed" : "protocol_error";
+    close(state, connection, REASON[fault], reason);
+    return true;
+  }
   switch (packet?.cmd) {
     case "subscribe":
       return subscribe(state, connection, packet);
@@ -165,6 +181,16 @@ function handle(
     default: // A second CONNECT, AUTH, or a packet that only servers send.
       return violates(state, connection);
   }
+}
+
+function faultOf(packet: Packet | undefined): ReturnType<typeof propertiesFault> {
+  switch (packet?.cmd) {
+    case "subscribe":
+    case "unsubscribe":
+    case "disconnect":
+      return propertiesFault(packet.cmd, packet.properties);
+  }
+  return undefined;
 }
 
 function violates(state: GatewayState, connection: Connection): true {
@@ -185,7 +211,7 @@ function ping(
   connection.pings++;
 }
 
-/** PUBACK of a downlink. */
+/** PUBACK, PUBREC and PUBCOMP of downlinks. One of a session before is passed over. */
 function acknowledged(
   state: GatewayState,
   connection: Connection,
@@ -194,10 +220,19 @@ function acknowledged(
   end: number,
 ): void {
   const packetId = packetIdOf(bytes, at, end);
-  if (packetId === 0 || (bytes[at]! & 15) !== 0 || bodyStart(bytes, at) + 2 > end) {
+  const start = bodyStart(bytes, at);
+  const isWhole = connection.isV5 ? start + 2 <= end : start + 2 === end;
+  if (packetId === 0 || (bytes[at]! & 15) !== 0 || !isWhole) {
     return close(state, connection, REASON.malformed, "malformed");
   }
-  if (!connection.session!.downlinks.acknowledge(packetId)) return; // Of a session before.
+  const type = bytes[at]! >> 4;
+  const reason = end - start > 2 ? bytes[start + 2]! : 0;
+  if (type === PACKET.pubrec && reason < 0x80) {
+    const isKnown = connection.session!.downlinks.receive(packetId);
+    const answer = isKnown || !connection.isV5 ? 0 : REASON.unknownPacketId;
+    return connection.send(encodePubrel(packetId, answer));
+  }
+  if (!complete(state, connection, packetId, type === PACKET.puback ? 1 : 2)) return;
   state.figures.downlinksAcknowledged++;
   pumpDownlinks(state, connection);
 }
@@ -268,6 +303,8 @@ export function acknowledgeSettled(state: GatewayState, connection: Connection):
   if (!connection.isOpen) return;
   const { count, isDelivering } = connection.sendAcknowledgements(state.ingress.settled);
   state.figures.acknowledgementsSent += count;
+  // Ids of QoS 2 messages may be durable now.
+  if (connection.session!.outgoing.size > 0) pumpDownlinks(state, connection);
   if (isDelivering) askDelivery(state, connection);
   if (count > 0 && (connection.paused & PAUSE.unacked) !== 0 && !connection.isOverdrawn) {
     connection.unpause(PAUSE.unacked, state.clock.monotonicMs());

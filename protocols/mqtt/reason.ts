@@ -26,7 +26,6 @@ export const REASON = {
   retainNotSupported: 0x9a,
   sharedNotSupported: 0x9e,
   rateExceeded: 0x9f,
-  subscriptionIdsNotSupported: 0xa1,
 } as const;
 
 export const CONNACK_3 = {

@@ -4,12 +4,17 @@ import { decodeSession, encodeSession, Session, withSubscription } from "./sessi
 
 Deno.test("a session is read from its row as it was written", () => {
   const session = new Session(60);
-  session.subscriptions = [{ filter: "v1/p/d/#", qos: 1 }, { filter: "v1/p/d/time", qos: 0 }];
+  session.subscriptions = [
+    { filter: "v1/p/d/#", qos: 2, isNoLocal: true, isRetainKept: true, id: 268_435_455 },
+    { filter: "v1/p/d/time", qos: 0 },
+  ];
   session.qos2.add(7);
+  session.outgoing.add(9);
   session.endedAtMs = 5;
   const read = decodeSession(encodeSession(session))!;
   assert.deepEqual(read.subscriptions, session.subscriptions);
-  assert.deepEqual([...read.qos2], [7]);
+  assert.deepEqual([[...read.qos2], [...read.outgoing]], [[7], [9]]);
+  assert.deepEqual([read.downlinks.length, read.downlinks.copyBytes], [1, 0], "its id is in use");
   assert.deepEqual([read.expirySeconds, read.endedAtMs, read.hasRow], [60, 5, true]);
   assert.equal(read.isExpired(5 + 60_000), true);
   assert.equal(read.isExpired(5 + 59_999), false);
@@ -24,7 +29,8 @@ Deno.test("a row of anything else is no session", () => {
     { ...good, version: 2 },
     { ...good, expirySeconds: "1" },
     { ...good, subscriptions: [{ filter: "a#", qos: 1 }] },
-    { ...good, subscriptions: [{ filter: "a", qos: 2 }] },
+    { ...good, subscriptions: [{ filter: "a", qos: 3 }] },
+    { ...good, outgoing: ["1"] },
     { ...good, subscriptions: [null] },
     { ...good, qos2: ["1"] },
   ];
@@ -53,7 +59,11 @@ Deno.test("the largest session fits into its row", () => {
   session.subscriptions = Array.from({ length: LIMITS.mqttSubscriptionsMax }, (_, i) => ({
     filter: filter(i),
     qos: 1,
+    isNoLocal: true,
+    isRetainKept: true,
+    id: 268_435_455,
   }));
   for (let id = 0; id < LIMITS.mqttUnackedMax; id++) session.qos2.add(65_535 - id);
+  for (let id = 0; id < LIMITS.mqttCopiesMax; id++) session.outgoing.add(60_000 - id);
   assert.ok(encodeSession(session).length <= 65_536);
 });

@@ -1,6 +1,7 @@
 /** SUBSCRIBE and UNSUBSCRIBE: filters under the own prefix, durable before their answer. */
 import type { ISubscribePacket, ISubscription, IUnsubscribePacket } from "mqtt-packet";
 import { LIMITS } from "../../runtime/limits.ts";
+import { denialOf } from "./access.ts";
 import { ACK } from "./ack_queue.ts";
 import { close } from "./closing.ts";
 import { encodePacket } from "./codec.ts";
@@ -8,7 +9,7 @@ import type { Connection } from "./connection.ts";
 import { type GatewayState, offerSession } from "./gateway_state.ts";
 import { REASON } from "./reason.ts";
 import { type Session, type Subscription, withSubscription } from "./session.ts";
-import { isFilter, isMatch, matchesCalls } from "./topic.ts";
+import { isMatch, matchesCalls } from "./topic.ts";
 
 /** @returns False if there is no room for the session's row: nothing was changed, try again. */
 export function subscribe(
@@ -18,8 +19,12 @@ export function subscribe(
 ): boolean {
   const { messageId = 0, subscriptions } = packet;
   if (messageId === 0 || subscriptions.length === 0) return violates(state, connection);
-  if (packet.properties?.subscriptionIdentifier !== undefined) {
-    close(state, connection, REASON.subscriptionIdsNotSupported, "subscription_ids");
+  const id = packet.properties?.subscriptionIdentifier;
+  // 5: 3.8.2.1.2, one that is not 0; 3.8.3-4, no No Local for a share.
+  const isShareLocal = subscriptions.some(({ topic, nl }) => nl && topic.startsWith("$share/"));
+  if (id === 0 || isShareLocal) return violates(state, connection);
+  if (subscriptions.some(({ topic }) => isIllFormed(topic))) {
+    close(state, connection, REASON.malformed, "malformed");
     return true;
   }
   const session = connection.session!;
@@ -33,9 +38,8 @@ export function subscribe(
       granted.push(connection.isV5 ? reason : REASON.unspecified);
       continue;
     }
-    const qos = asked.qos === 0 ? 0 : 1; // Nothing that we publish is worth two round trips.
-    granted.push(qos);
-    next = withSubscription(next, { filter: asked.topic, qos });
+    granted.push(asked.qos);
+    next = withSubscription(next, subscriptionOf(asked, id));
     isDelivering ||= isMatch(asked.topic, `${prefix}properties/set`) ||
       matchesCalls(asked.topic, prefix);
   }
@@ -65,15 +69,32 @@ export function unsubscribe(
   return true;
 }
 
+function subscriptionOf({ topic, qos, nl, rap }: ISubscription, id?: number): Subscription {
+  return {
+    filter: topic,
+    qos,
+    ...(nl === true ? { isNoLocal: true } : undefined),
+    ...(rap === true ? { isRetainKept: true } : undefined),
+    ...(id === undefined ? undefined : { id }),
+  };
+}
+
+/** No UTF-8, which the decoder replaces, or U+0000 (3: 1.5.3-1/2, 5: 1.5.4-1/2). */
+function isIllFormed(filter: string): boolean {
+  return /[\0\ufffd]/.test(filter);
+}
+
 function violates(state: GatewayState, connection: Connection): true {
   close(state, connection, REASON.protocolError, "protocol_error");
   return true;
 }
 
 function refusalOf(asked: ISubscription, prefix: string, list: readonly Subscription[]): number {
-  if (!isFilter(asked.topic)) return REASON.filterInvalid;
   if (asked.topic.startsWith("$share/")) return REASON.sharedNotSupported;
-  if (!asked.topic.startsWith(prefix)) return REASON.notAuthorized;
+  const denial = denialOf("subscribe", asked.topic, prefix);
+  if (denial !== undefined) {
+    return denial === "invalid" ? REASON.filterInvalid : REASON.notAuthorized;
+  }
   const isKnown = list.some(({ filter }) => filter === asked.topic);
   return isKnown || list.length < LIMITS.mqttSubscriptionsMax ? 0 : REASON.quotaExceeded;
 }

@@ -8,6 +8,7 @@ import { REASON } from "./reason.ts";
 export function sweep(state: GatewayState): void {
   const now = state.clock.monotonicMs();
   state.wills.publishDue();
+  state.copyBytes = copyBytesOf(state);
   for (const connection of state.sockets) sweepOne(state, connection, now);
   for (const { deadlineMs, socket } of state.handshakes) {
     if (now < deadlineMs) continue;
@@ -19,6 +20,13 @@ export function sweep(state: GatewayState): void {
       close(state, connection, REASON.serverBusy, "acknowledged_late");
     }
   }
+}
+
+function copyBytesOf({ byDevice, away }: GatewayState): number {
+  let bytes = 0;
+  for (const { session } of byDevice.values()) bytes += session?.downlinks.copyBytes ?? 0;
+  for (const { downlinks } of away.values()) bytes += downlinks.copyBytes;
+  return bytes;
 }
 
 function sweepOne(state: GatewayState, connection: Connection, now: number): void {

@@ -4,12 +4,13 @@
  */
 import type { Buffer } from "node:buffer";
 import type { Issue } from "../../runtime/errors.ts";
+import { type Carried, withCarried } from "../../actors/device/carried.ts";
 import { type DecodedUplink, decodeUplink } from "../../actors/device/uplink.ts";
 import { denialOf } from "./access.ts";
 import { ACK } from "./ack_queue.ts";
 import { close } from "./closing.ts";
 import type { Connection } from "./connection.ts";
-import { publishOnce } from "./downlink.ts";
+import { publishOnce, sendCopy } from "./downlink.ts";
 import { createPublishFrame, type PublishFrame, readPublish } from "./frame.ts";
 import {
   countRefusal,
@@ -20,6 +21,7 @@ import {
   offerSession,
 } from "./gateway_state.ts";
 import { LIMITS } from "../../runtime/limits.ts";
+import { carriedOf, passedOnOf } from "./publish_properties.ts";
 import { REASON } from "./reason.ts";
 import { decodeTopic, isOwnTopic } from "./routing.ts";
 
@@ -55,7 +57,8 @@ export function publish(
   }
   const payload = bytes.subarray(frame.payloadStart, frame.payloadEnd);
   const { product, propertiesTopic } = connection.identity!;
-  const isTaken = isTopic(bytes, frame, propertiesTopic)
+  const isPlain = frame.topicAlias === 0 && !frame.hasPassedOn && !frame.isRetain;
+  const isTaken = isPlain && isTopic(bytes, frame, propertiesTopic)
     ? take(
       state,
       connection,
@@ -82,15 +85,16 @@ function isTopic(bytes: Uint8Array, { topicStart, topicEnd }: PublishFrame, topi
   return true;
 }
 
-/** Everything but `properties`. */
+/** Everything but plain `properties`. */
 function route(
   state: GatewayState,
   connection: Connection,
   bytes: Buffer,
   payload: Uint8Array,
 ): boolean {
-  const topic = topicOf(bytes);
+  const topic = frame.topicAlias === 0 ? topicOf(bytes) : topicByAlias(connection, bytes);
   if (topic === undefined) return violates(state, connection, REASON.topicInvalid);
+  if (topic === "") return violates(state, connection, REASON.protocolError);
   const { product, prefix } = connection.identity!;
   const suffix = topic.slice(prefix.length);
   const denial = denialOf(frame.isRetain ? "retain" : "publish", topic, prefix);
@@ -102,10 +106,58 @@ function route(
   }
   if (suffix === "shadow/get") return askShadow(state, connection);
   if (suffix === "time/get") return answerTime(state, connection, payload);
+  const passedOn = passedOnOf(bytes, frame);
+  const carried = carriedOf(passedOn);
+  if (carried === "invalid") return violates(state, connection, REASON.malformed);
+  if (carried === "too_large") {
+    const detail =
+      `Cannot keep its properties: mqttCarriedBytesMax is ${LIMITS.mqttCarriedBytesMax}`;
+    return refuse(state, connection, suffix, "properties_too_large", detail, REASON.quotaExceeded);
+  }
   const decoded = decodeTopic(suffix, payload, state.directory, product, state.nowMs);
-  if (!take(state, connection, suffix, decoded)) return false;
-  if (isOwnTopic(suffix)) state.figures.unrouted++;
+  if (!take(state, connection, suffix, decoded, carried)) return false;
+  const isKept = decoded.ok && !isSuspended(state, connection.identity!.key);
+  if (!isKept || !isOwnTopic(suffix)) return true;
+  state.figures.unrouted++;
+  copyToItself(state, connection, suffix, payload, passedOn);
   return true;
+}
+
+/**
+ * A topic of the device's own goes to its own subscriptions too, as with any broker. What the platform
+ * takes (properties, events, answers) does not: it has arrived.
+ */
+function copyToItself(
+  state: GatewayState,
+  connection: Connection,
+  topic: string,
+  payload: Uint8Array,
+  passedOn: Uint8Array,
+): void {
+  const { identity, session, isOpen } = connection;
+  const match = isOpen ? session!.match(identity!.prefix + topic, true) : undefined;
+  if (match === undefined) return;
+  const { expirySeconds } = frame;
+  sendCopy(state, connection, {
+    topic,
+    payload: Uint8Array.from(payload), // A view of what the next read overwrites.
+    qos: Math.min(frame.qos, match.qos) as 0 | 1 | 2,
+    isRetained: frame.isRetain && match.isRetainKept,
+    passedOn,
+    subscriptionIds: match.ids,
+    expiresAtMs: expirySeconds < 0 ? Infinity : state.nowMs + expirySeconds * 1_000,
+  });
+}
+
+/** Sets or resolves an alias (5: 3.3.2-8 to -12). Empty: it was never set. */
+function topicByAlias(connection: Connection, bytes: Buffer): string | undefined {
+  const aliases = connection.aliases ??= new Map();
+  if (frame.topicStart === frame.topicEnd) return aliases.get(frame.topicAlias) ?? "";
+  const topic = topicOf(bytes);
+  if (topic !== undefined && topic.length <= LIMITS.mqttFilterCharactersMax) {
+    aliases.set(frame.topicAlias, topic);
+  }
+  return topic;
 }
 
 /** Undefined if it is not UTF-8. */
@@ -123,6 +175,7 @@ function take(
   connection: Connection,
   suffix: string,
   decoded: DecodedUplink,
+  carried?: Carried,
 ): boolean {
   if (!decoded.ok) {
     state.figures.pointsRefused += decoded.refused.length;
@@ -137,7 +190,8 @@ function take(
   if (isSuspended(state, connection.identity!.key)) {
     return refuseSuspended(state, connection, suffix);
   }
-  if (!accept(state, connection, decoded.parts)) return false;
+  const parts = carried === undefined ? decoded.parts : withCarried(decoded.parts, carried);
+  if (!accept(state, connection, parts)) return false;
   state.figures.pointsOffered += decoded.points;
   if (decoded.refused.length > 0) tellRefused(state, connection, suffix, decoded.refused);
   return true;

@@ -9,13 +9,21 @@ export interface Will {
   readonly isRetained: boolean;
   /** No longer than the session of its connection lasts. */
   readonly delaySeconds: number;
+  /** From when it is published on; -1: for ever. */
+  readonly expirySeconds: number;
+  /** Properties of MQTT 5 that go on with it. */
+  readonly passedOn: Uint8Array;
 }
 
 /** Row value, UTF-8 JSON. */
-interface WillRow extends Omit<Will, "payload"> {
+interface WillRow extends Omit<Will, "payload" | "passedOn" | "expirySeconds"> {
   readonly version: 1;
   /** Base64. */
   readonly payload: string;
+  /** Absent: for ever, and in rows of before there was one. */
+  readonly expirySeconds?: number;
+  /** Base64. Absent: none. */
+  readonly passedOn?: string;
   /** Absent while connected, and after a crash. Epoch milliseconds. */
   readonly dueAtMs?: number;
 }
@@ -28,10 +36,13 @@ export function willKey(key: string): string {
 }
 
 export function encodeWill(will: Will, dueAtMs?: number): Uint8Array {
+  const { passedOn, expirySeconds, ...rest } = will;
   const row: WillRow = {
     version: 1,
-    ...will,
+    ...rest,
     payload: Buffer.from(will.payload).toString("base64"),
+    ...(expirySeconds < 0 ? undefined : { expirySeconds }),
+    ...(passedOn.length === 0 ? undefined : { passedOn: Buffer.from(passedOn).toString("base64") }),
     ...(dueAtMs === undefined ? undefined : { dueAtMs }),
   };
   return new TextEncoder().encode(JSON.stringify(row));
@@ -48,10 +59,20 @@ export function decodeWill(
     return undefined;
   }
   const { version, suffix, payload, qos, isRetained, delaySeconds, dueAtMs } = row;
+  const { expirySeconds = -1, passedOn = "" } = row;
   const isWhole = version === 1 && typeof suffix === "string" && typeof payload === "string" &&
     (qos === 0 || qos === 1 || qos === 2) && typeof isRetained === "boolean" &&
-    typeof delaySeconds === "number" && ["number", "undefined"].includes(typeof dueAtMs);
+    typeof delaySeconds === "number" && ["number", "undefined"].includes(typeof dueAtMs) &&
+    typeof expirySeconds === "number" && typeof passedOn === "string";
   if (!isWhole) return undefined;
-  const will = { suffix, payload: Buffer.from(payload, "base64"), qos, isRetained, delaySeconds };
+  const will = {
+    suffix,
+    payload: Buffer.from(payload, "base64"),
+    qos,
+    isRetained,
+    delaySeconds,
+    expirySeconds,
+    passedOn: Buffer.from(passedOn, "base64"),
+  };
   return dueAtMs === undefined ? { will } : { will, dueAtMs };
 }

@@ -12,8 +12,9 @@
 import { messageOf } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import { untilDurable } from "../../runtime/log/ingress.ts";
-import { withCarried } from "../../actors/device/carried.ts";
+import { type Carried, withCarried } from "../../actors/device/carried.ts";
 import { countRefusal, type GatewayState, isSuspended, targetOf } from "./gateway_state.ts";
+import { carriedOf } from "./publish_properties.ts";
 import { decodeTopic } from "./routing.ts";
 import { decodeWill, encodeWill, type Will, WILL_PREFIX, willKey } from "./will_row.ts";
 
@@ -166,7 +167,8 @@ export class Wills implements Disposable {
     for (const { rule } of decoded.refused) state.refuse(`point_${rule}`);
     state.figures.pointsRefused += decoded.refused.length;
     state.figures.willsPublished++;
-    const parts = withCarried(decoded.parts, { isWill: true });
+    const carried = carriedOf(will.passedOn) as Carried | undefined; // It was checked at its CONNECT.
+    const parts = withCarried(decoded.parts, { isWill: true, ...carried });
     state.owed.message({ key, target: targetOf(product, device) }, parts, [{ key: willKey(key) }]);
   }
 
@@ -194,5 +196,5 @@ export class Wills implements Disposable {
 
 /** What a will takes in memory, roughly. */
 function sizeOf(will: Will): number {
-  return will.payload.length + will.suffix.length + 200;
+  return will.payload.length + will.passedOn.length + will.suffix.length + 200;
 }

@@ -104,8 +104,7 @@ Deno.test("a CONNACK of MQTT 5 tells our limits", async () => {
     retainAvailable: false,
     maximumPacketSize: 73_728,
     assignedClientIdentifier: "p/d1",
-    topicAliasMaximum: 0,
-    subscriptionIdentifiersAvailable: false,
+    topicAliasMaximum: 16,
     sharedSubscriptionAvailable: false,
     serverKeepAlive: 3_600,
   });

@@ -127,7 +127,7 @@ Deno.test("filters outside the own prefix are refused, wildcards within it are n
     peer.send({ cmd: "subscribe", messageId: 9, subscriptions });
     const { granted } = await peer.next("suback");
     const refused = version === 5 ? [0x87, 0x87, 0x87, 0x9e, 0x8f] : [128, 128, 128, 128, 128];
-    assert.deepEqual(granted, [...refused, 1, 1]);
+    assert.deepEqual(granted, [...refused, 2, 2]);
     const unsubscriptions = [`${PREFIX}errors`, `${PREFIX}none`];
     peer.send({ cmd: "unsubscribe", messageId: 10, unsubscriptions });
     const unsuback = await peer.next("unsuback");
