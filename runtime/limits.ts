@@ -16,6 +16,8 @@ export const LIMITS = {
   pointsPerMessageMax: 1_000,
   /** Levels of a JSON document from outside; deeper would risk the stack of a recursive walk. */
   jsonDepthMax: 32,
+  /** Fields of a JSON document of the API: a hundred thousand names take half a second to parse. */
+  jsonFieldsMax: 40_000,
   /** Characters of a name: product, device, property, event, service. */
   nameCharactersMax: 64,
   /** How far a device's own time may run ahead of acceptance. */
@@ -221,6 +223,12 @@ export const LIMITS = {
   featuresMax: 300,
   /** Bytes of one thing model as JSON. */
   modelBytesMax: 262_144,
+  /** Versions of one product's model that are kept; the oldest give way. */
+  modelVersionsMax: 50,
+  /** Differences that are told of two models; breaking ones come first. */
+  modelChangesMax: 200,
+  /** Bytes of one page of model versions, but for its first. */
+  modelPageBytesMax: 1024 * 1024,
   /** Nesting of struct and array types in a thing model. */
   typeDepthMax: 4,
   /** Sizes of one value: UTF-16 units of a text, items of an array, fields of a struct. */

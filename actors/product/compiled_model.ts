@@ -65,11 +65,13 @@ export function compileModel(model: ThingModel | null, mode: ProductMode): Compi
   };
   const explainDesired = (key: string, value: Json | undefined, issues: Issue[]): void => {
     const check = checks.get(key);
-    if (check?.isWritable === false) {
+    // What a model of before let be set can always be removed.
+    if (value === null) {
+      if (check === undefined && !known.accepts(key)) issues.push(badName(key));
+    } else if (check?.isWritable === false) {
       const message = `Cannot set ${key}: its access mode is r`;
       issues.push({ path: key, rule: "accessMode", message });
-    } else if (value !== null) explain(key, value, issues);
-    else if (check === undefined && !known.accepts(key)) issues.push(badName(key));
+    } else explain(key, value, issues);
   };
   return {
     accepts,

@@ -15,7 +15,14 @@ import {
   type Sort,
 } from "../registry/list_order.ts";
 import { nameIssues, titleIssues } from "../registry/names.ts";
-import { accepted, invalid, type Outcome, type Page, refused } from "../registry/outcome.ts";
+import {
+  accepted,
+  invalid,
+  type Outcome,
+  type Page,
+  type Refusal,
+  refused,
+} from "../registry/outcome.ts";
 import { type Alongside, DEFAULT_PROJECT, type RegistryStore } from "../registry/registry_store.ts";
 import type { ProductsTable, RegistryTables } from "../registry/tables.ts";
 import type { ProductMode } from "./compiled_model.ts";
@@ -25,6 +32,8 @@ import {
   DEFAULT_CREDENTIALS,
   parseCredentials,
 } from "./credentials.ts";
+import { compareModels, type ModelChange } from "./model_changes.ts";
+import { forgetModels, keepModel, listModels, type ModelPage } from "./model_history.ts";
 import { parseThingModel, type ThingModel } from "./thing_model.ts";
 
 export interface Product {
@@ -33,6 +42,8 @@ export interface Product {
   readonly name: string;
   readonly mode: ProductMode;
   readonly model: ThingModel | null;
+  /** From 1, rises with each other model; 0: it never had one. */
+  readonly modelVersion: number;
   /** Points older than this are refused, days. */
   readonly lateDaysMax: number;
   /** How its devices may prove who they are. */
@@ -62,6 +73,12 @@ export interface NewProduct {
 
 /** Absent fields stay; `model: null` removes it. */
 export type ProductPatch = Partial<Omit<NewProduct, "key" | "project">>;
+
+export interface UpdateOptions {
+  readonly expectedVersion?: number | undefined;
+  /** A model that breaks what works now is taken. */
+  readonly acceptBreaking?: boolean | undefined;
+}
 
 export interface ProductFilter {
   /** Default: `default`. */
@@ -122,6 +139,7 @@ export class Products {
       name: fields.name ?? input.key,
       mode,
       model,
+      model_version: model === null ? 0 : 1,
       late_days_max: fields.late_days_max ?? LIMITS.lateDaysDefault,
       credentials: fields.credentials ?? JSON.stringify(DEFAULT_CREDENTIALS),
       version: 1,
@@ -138,6 +156,7 @@ export class Products {
         return refused("exists", `Cannot create product "${input.key}": the key is taken`);
       }
       await transaction.insertInto("products").values(row).execute();
+      if (model !== null) await keepModel(transaction, row.key, 1, model, [], nowMs);
       await recordChange(transaction, change("product_changed", input.key, nowMs));
       await alongside?.(transaction, productOf(row));
       return accepted(productOf(row));
@@ -182,30 +201,55 @@ export class Products {
   }
 
   /**
-   * Changes what the patch names. Refuses with `invalid`, `not_found`, or `stale` if
-   * `expectedVersion` is not the stored one.
+   * Changes what the patch names. Refuses with `invalid`, `not_found`, `stale` if `expectedVersion` is
+   * not the stored one, or `breaking`, with the changes of the model as facts.
    */
   async update(
     key: string,
     patch: ProductPatch,
-    expectedVersion?: number,
+    options: UpdateOptions = {},
   ): Promise<Outcome<Product>> {
     const { fields, issues } = checkFields(patch);
     if (issues.length > 0) return invalid(issues);
     const nowMs = this.#clock.nowMs();
     const outcome = await this.#store.db.transaction().execute(async (transaction) => {
       const row = await rowOf(transaction, key);
-      const refusal = versionRefusal("product", key, row, expectedVersion);
+      const refusal = versionRefusal("product", key, row, options.expectedVersion);
       if (row === undefined || refusal !== undefined) return refusal!;
       const next = { ...row, ...fields, version: row.version + 1, updated_at: nowMs };
       const modeProblems = modeIssues(next.mode, next.model);
       if (modeProblems.length > 0) return invalid(modeProblems);
+      if (next.model !== row.model) {
+        const changes = compareModels(modelOf(row), modelOf(next));
+        const isBreaking = changes.some((change) => change.isBreaking);
+        if (isBreaking && options.acceptBreaking !== true) return breakingRefusal(key, changes);
+        next.model_version = row.model_version + 1;
+        await keepModel(transaction, key, next.model_version, next.model, changes, nowMs);
+      }
       await transaction.updateTable("products").set(next).where("key", "=", key).execute();
       await recordChange(transaction, change("product_changed", key, nowMs));
       return accepted(productOf(next));
     });
     this.#changes.catchUp();
     return outcome;
+  }
+
+  /** What `model` would change, without changing anything. Refuses with `invalid` or `not_found`. */
+  async changesOf(key: string, model: unknown): Promise<Outcome<readonly ModelChange[]>> {
+    const { fields, issues } = checkFields({ model });
+    if (issues.length > 0) return invalid(issues);
+    const product = await this.get(key);
+    if (product === undefined) return refused("not_found", `Cannot find product "${key}"`);
+    const next = fields.model === null ? null : JSON.parse(fields.model!) as ThingModel;
+    return accepted(compareModels(product.model, next));
+  }
+
+  /** The versions that the product's model has had, newest first. */
+  async models(
+    key: string,
+    query: { readonly limit: number; readonly before?: number },
+  ): Promise<ModelPage> {
+    return await listModels(this.#store, key, query);
   }
 
   /** True if it was there. Refuses with `in_use` while it has devices, and with `stale`. */
@@ -222,6 +266,7 @@ export class Products {
         return refused("in_use", `Cannot delete product "${key}": it still has devices`);
       }
       await transaction.deleteFrom("products").where("key", "=", key).execute();
+      await forgetModels(transaction, key);
       await recordChange(transaction, change("product_deleted", key, nowMs));
       return accepted(true);
     });
@@ -260,13 +305,27 @@ function rowOf(
   return transaction.selectFrom("products").selectAll().where("key", "=", key).executeTakeFirst();
 }
 
+function modelOf({ model }: Pick<ProductsTable, "model">): ThingModel | null {
+  return model === null ? null : JSON.parse(model);
+}
+
+function breakingRefusal(key: string, changes: readonly ModelChange[]): Refusal {
+  const breaking = changes.filter(({ isBreaking }) => isBreaking);
+  const { path, message } = breaking[0]!;
+  const more = breaking.length > 1 ? ` and ${breaking.length - 1} more` : "";
+  const text = `Cannot change the model of "${key}": ${path}: ${message}${more}. ` +
+    "Say acceptBreaking=true to change it all the same";
+  return { ...refused("breaking", text), facts: { changes, isBreaking: true } };
+}
+
 function productOf(row: ProductsTable): Product {
   return {
     key: row.key,
     project: row.project,
     name: row.name,
     mode: row.mode as ProductMode,
-    model: row.model === null ? null : JSON.parse(row.model),
+    model: modelOf(row),
+    modelVersion: row.model_version,
     lateDaysMax: row.late_days_max,
     credentials: parseCredentials(row.credentials),
     version: row.version,

@@ -25,6 +25,7 @@ Deno.test("a product is created, read, changed and deleted", async () => {
     name: "pump",
     mode: "open",
     model: null,
+    modelVersion: 0,
     lateDaysMax: 30,
     credentials: ["secret"],
     version: 1,
@@ -33,12 +34,19 @@ Deno.test("a product is created, read, changed and deleted", async () => {
   });
   assert.equal(codeOf(await products.create({ key: "pump" })), "exists");
   await clock.advance(5);
-  const changed = valueOf(await products.update("pump", { mode: "strict", model: MODEL }, 1));
+  const changed = valueOf(
+    await products.update("pump", { mode: "strict", model: MODEL }, {
+      expectedVersion: 1,
+    }),
+  );
   assert.equal(changed.version, 2);
   assert.equal(changed.updatedAt, TEST_NOW_MS + 5);
   assert.equal(changed.model!.properties[0]!.accessMode, "rw");
   assert.deepEqual(await products.get("pump"), changed);
-  assert.equal(codeOf(await products.update("pump", { name: "x" }, 1)), "stale");
+  assert.equal(
+    codeOf(await products.update("pump", { name: "x" }, { expectedVersion: 1 })),
+    "stale",
+  );
   assert.equal(codeOf(await products.update("pump", { model: null })), "invalid");
   assert.equal(codeOf(await products.update("other", { name: "x" })), "not_found");
   assert.equal(codeOf(await products.delete("pump", 1)), "stale");

@@ -8,7 +8,7 @@ import type { Issue } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import { z } from "../../runtime/schema.ts";
 import { isName, NAME_RULE } from "../registry/names.ts";
-import { jsonIssue } from "./json_value.ts";
+import { isSafeJson, jsonIssue } from "./json_value.ts";
 
 export interface NumberSpecs {
   readonly min?: number | undefined;
@@ -90,7 +90,12 @@ const NUMBER = z.union([
     .transform(Number).pipe(z.number()),
 ]);
 const COUNT = NUMBER.pipe(z.number().int().min(1));
-const NAMED_VALUES = z.record(z.string().min(1).max(LIMITS.nameCharactersMax), TITLE);
+const ENUM_VALUES_MAX = 256;
+/** Counted first: thousands of wrong ones would each be looked at. */
+const NAMED_VALUES = z.custom<Record<string, unknown>>(
+  (values) => Object.keys(values ?? {}).length <= ENUM_VALUES_MAX,
+  `at most ${ENUM_VALUES_MAX} values have names`,
+).pipe(z.record(z.string().min(1).max(LIMITS.nameCharactersMax), TITLE));
 
 const NUMBER_SPECS = z.strictObject({
   min: NUMBER.optional(),
@@ -123,7 +128,7 @@ function dataTypeSchema(depth: number): z.ZodType<DataType> {
   const choice = z.looseObject({
     type: z.literal("enum"),
     specs: NAMED_VALUES.refine(
-      (specs) => Object.keys(specs).length >= 1 && Object.keys(specs).length <= ENUM_VALUES_MAX,
+      (specs) => Object.keys(specs).length >= 1,
       `an enum has 1 to ${ENUM_VALUES_MAX} values`,
     ),
   });
@@ -142,8 +147,6 @@ function dataTypeSchema(depth: number): z.ZodType<DataType> {
   });
   return z.discriminatedUnion("type", [...flat, struct, array]);
 }
-
-const ENUM_VALUES_MAX = 256;
 
 function fieldSchema(depth: number) {
   return z.looseObject({
@@ -174,49 +177,105 @@ function unique(
 const FIELDS = z.array(z.union([fieldSchema(1), z.string().refine(isName, "not a name")]))
   .max(LIMITS.structFieldsMax);
 
-const MODEL: z.ZodType<ThingModel> = z.looseObject({
-  properties: z.array(z.looseObject({
+const FEATURES = {
+  properties: z.looseObject({
     identifier: IDENTIFIER,
     name: TITLE.optional(),
     accessMode: z.enum(["r", "w", "rw"]).default("rw"),
     required: z.boolean().optional(),
     dataType: dataTypeSchema(0),
-  })).max(LIMITS.featuresMax).superRefine(unique).default([]),
-  events: z.array(z.looseObject({
+  }),
+  events: z.looseObject({
     identifier: IDENTIFIER,
     name: TITLE.optional(),
     type: z.enum(["info", "alert", "error"]).default("info"),
     outputData: FIELDS.optional(),
-  })).max(LIMITS.featuresMax).superRefine(unique).default([]),
-  services: z.array(z.looseObject({
+  }),
+  services: z.looseObject({
     identifier: IDENTIFIER,
     name: TITLE.optional(),
     callType: z.enum(["sync", "async"]).optional(),
     inputData: FIELDS.optional(),
     outputData: FIELDS.optional(),
-  })).max(LIMITS.featuresMax).superRefine(unique).default([]),
-});
+  }),
+} as const;
+const KINDS = ["properties", "events", "services"] as const;
+const PARTS = z.array(z.unknown()).default([]);
+const MODEL = z.looseObject({ properties: PARTS, events: PARTS, services: PARTS });
 
 /** Issues that are told of one model; more would not be read. */
 const ISSUES_MAX = 50;
 
-/** Parses and checks a model from outside. Paths are dotted: `properties.0.dataType.specs.min`. */
+/**
+ * Parses and checks a model from outside. Paths are dotted: `properties.0.dataType.specs.min`. What is
+ * over a bound is refused before its parts are looked at. A `version` at its top is left out.
+ */
 export function parseThingModel(input: unknown): ParsedModel {
-  const unsafe = jsonIssue(input, "");
-  if (unsafe !== undefined) return { ok: false, issues: [unsafe] };
-  if (typeof input === "object" && input !== null) {
-    const bytes = new TextEncoder().encode(JSON.stringify(input)).length;
-    if (bytes > LIMITS.modelBytesMax) {
-      const message = `Cannot accept a model of ${bytes} B: at most ${LIMITS.modelBytesMax}`;
-      return { ok: false, issues: [{ path: "", rule: "size", message }] };
-    }
-  }
+  const refusal = countIssue(input) ?? unsafeIssue(input) ?? sizeIssue(input);
+  if (refusal !== undefined) return { ok: false, issues: [refusal] };
   const parsed = MODEL.safeParse(input);
-  if (parsed.success) return { ok: true, model: parsed.data };
-  const issues = parsed.error.issues.slice(0, ISSUES_MAX).map((issue) => {
-    const path = issue.path.join(".");
+  if (!parsed.success) return { ok: false, issues: issuesOf(parsed.error, []) };
+  const { version: _told, ...model } = parsed.data;
+  const issues: Issue[] = [];
+  for (const kind of KINDS) model[kind] = readFeatures(kind, model[kind], issues);
+  if (issues.length > 0) return { ok: false, issues: issues.slice(0, ISSUES_MAX) };
+  return { ok: true, model: model as unknown as ThingModel };
+}
+
+/** One by one, and no further than there are issues to tell. */
+function readFeatures(
+  kind: typeof KINDS[number],
+  features: readonly unknown[],
+  issues: Issue[],
+): unknown[] {
+  const read: unknown[] = [];
+  const seen = new Set<string>();
+  for (let at = 0; at < features.length && issues.length < ISSUES_MAX; at++) {
+    const parsed = FEATURES[kind].safeParse(features[at]);
+    if (!parsed.success) {
+      issues.push(...issuesOf(parsed.error, [kind, at]));
+      continue;
+    }
+    const { identifier } = parsed.data;
+    if (seen.has(identifier)) {
+      const path = `${kind}.${at}.identifier`;
+      const message = `Cannot accept ${path}: "${identifier}" is there twice`;
+      issues.push({ path, rule: "custom", message });
+    }
+    seen.add(identifier);
+    read.push(parsed.data);
+  }
+  return read;
+}
+
+function issuesOf(error: z.ZodError, prefix: readonly PropertyKey[]): Issue[] {
+  return error.issues.slice(0, ISSUES_MAX).map((issue) => {
+    const path = [...prefix, ...issue.path].join(".");
     const where = path === "" ? "the model" : path;
     return { path, rule: issue.code, message: `Cannot accept ${where}: ${issue.message}` };
   });
-  return { ok: false, issues };
+}
+
+function countIssue(input: unknown): Issue | undefined {
+  if (typeof input !== "object" || input === null) return undefined;
+  for (const path of ["properties", "events", "services"]) {
+    const features = (input as Readonly<Record<string, unknown>>)[path];
+    if (!Array.isArray(features) || features.length <= LIMITS.featuresMax) continue;
+    const message = `Cannot accept ${features.length} ${path}: ` +
+      `featuresMax is ${LIMITS.featuresMax}`;
+    return { path, rule: "too_big", message };
+  }
+  return undefined;
+}
+
+function unsafeIssue(input: unknown): Issue | undefined {
+  return isSafeJson(input) ? undefined : jsonIssue(input, "");
+}
+
+/** Of JSON that is not deep. */
+function sizeIssue(input: unknown): Issue | undefined {
+  const bytes = new TextEncoder().encode(JSON.stringify(input)).length;
+  if (bytes <= LIMITS.modelBytesMax) return undefined;
+  const message = `Cannot accept a model of ${bytes} B: modelBytesMax is ${LIMITS.modelBytesMax}`;
+  return { path: "", rule: "size", message };
 }

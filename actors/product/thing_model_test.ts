@@ -102,3 +102,33 @@ Deno.test("hostile models are refused, whatever their shape", () => {
   for (let i = 0; i < 100_000; i++) endless = { a: endless };
   pathsOf(endless);
 });
+
+Deno.test("a model with too many parts is refused before one of them is looked at", () => {
+  const untouched = Array.from({ length: 10_000 });
+  for (let at = 0; at < untouched.length; at++) {
+    Object.defineProperty(untouched, at, { get: () => assert.fail("it was looked at") });
+  }
+  for (const kind of ["properties", "events", "services"]) {
+    const parsed = parseThingModel({ [kind]: untouched });
+    assert.ok(!parsed.ok);
+    assert.deepEqual(parsed.issues, [{
+      path: kind,
+      rule: "too_big",
+      message: `Cannot accept 10000 ${kind}: featuresMax is 300`,
+    }]);
+  }
+});
+
+Deno.test("no more is looked at than there are issues to tell", () => {
+  const bad = { identifier: "a b", dataType: { type: "int" } };
+  const untouched = Object.defineProperty({}, "identifier", {
+    enumerable: false,
+    get: () => assert.fail("it was looked at"),
+  });
+  const paths = pathsOf({ properties: [...Array(50).fill(bad), untouched] });
+  assert.equal(paths.length, 50);
+  const names = Object.fromEntries(Array.from({ length: 257 }, (_, at) => [`v${at}`, ""]));
+  assert.deepEqual(pathsOf(property({ type: "enum", specs: names })), [
+    "properties.0.dataType.specs",
+  ]);
+});

@@ -8,6 +8,7 @@ import { messageOf } from "../../runtime/errors.ts";
 import type { Logger } from "../../runtime/logger.ts";
 import type { Transaction } from "../../runtime/store/relational_store.ts";
 import { type ChangesFollower, recordChange } from "../device/changes.ts";
+import { forgetModels } from "../product/model_history.ts";
 import type { RegistryStore } from "../registry/registry_store.ts";
 import type { RegistryTables } from "../registry/tables.ts";
 
@@ -116,6 +117,7 @@ async function removeSlice(
     .where("project", "=", project).limit(SLICE_ROWS).execute();
   for (const { key } of products) {
     await transaction.deleteFrom("products").where("key", "=", key).execute();
+    await forgetModels(transaction, key);
     await recordChange(transaction, { kind: "product_deleted", product: key, device: "", atMs });
   }
   if (products.length > 0) return products.length;

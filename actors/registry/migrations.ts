@@ -15,6 +15,7 @@ export const REGISTRY_MIGRATIONS: readonly Migration[] = [
   { id: 6, name: "create audit", up: createAudit },
   { id: 7, name: "credentials of devices", up: addCredentials },
   { id: 8, name: "create jobs", up: createJobs },
+  { id: 9, name: "create model versions", up: createModelVersions },
 ];
 
 async function createRegistry(db: Kysely<unknown>): Promise<void> {
@@ -231,6 +232,26 @@ async function addCredentials(db: Kysely<unknown>): Promise<void> {
     .execute();
   await db.schema.createIndex("device_secrets_end").ifNotExists()
     .on("device_secrets").columns(["ends_at"]).execute();
+}
+
+async function createModelVersions(db: Kysely<unknown>): Promise<void> {
+  await addColumns(db, "products", {
+    model_version: ["integer", (column) => column.notNull().defaultTo(0)],
+  });
+  await db.schema.createTable("product_models").ifNotExists()
+    .addColumn("product", "varchar(64)", (column) => column.notNull())
+    .addColumn("version", "integer", (column) => column.notNull())
+    .addColumn("model", "text")
+    .addColumn("is_breaking", "integer", (column) => column.notNull())
+    .addColumn("changes", "text", (column) => column.notNull())
+    .addColumn("created_at", "bigint", (column) => column.notNull())
+    .addPrimaryKeyConstraint("product_models_key", ["product", "version"])
+    .execute();
+  await sql`insert into product_models (product, version, model, is_breaking, changes, created_at)
+    select p.key, 1, p.model, 0, '[]', p.updated_at from products p where p.model is not null
+    and not exists (select 1 from product_models m where m.product = p.key)`.execute(db);
+  await sql`update products set model_version = 1
+    where model is not null and model_version = 0`.execute(db);
 }
 
 type ColumnType = "integer" | "bigint" | "text" | "blob" | `varchar(${number})`;

@@ -6,11 +6,14 @@ export interface Refusal {
   /**
    * `invalid`: `issues` say what (400). `not_found` (404). `exists`: the key is taken (409).
    * `in_use`: something depends on it (409). `stale`: another version is stored (412).
+   * `breaking`: what it breaks has to be accepted first (409).
    */
-  readonly code: "invalid" | "not_found" | "exists" | "in_use" | "stale";
+  readonly code: "invalid" | "not_found" | "exists" | "in_use" | "stale" | "breaking";
   /** What was refused and why, for people. */
   readonly message: string;
   readonly issues: readonly Issue[];
+  /** Further facts for whoever asked, by name. */
+  readonly facts?: Readonly<Record<string, unknown>>;
 }
 
 export type Outcome<T> = { readonly ok: true; readonly value: T } | Refusal;

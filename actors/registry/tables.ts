@@ -20,12 +20,25 @@ export interface ProductsTable {
   name: string;
   mode: string;
   model: string | null;
+  /** Of `product_models`; 0: it never had one. */
+  model_version: number;
   late_days_max: number;
   /** Kinds, see `actors/product/credentials.ts`. */
   credentials: string;
   version: number;
   created_at: number;
   updated_at: number;
+}
+
+/** See `actors/product/model_history.ts`. */
+export interface ProductModelsTable {
+  product: string;
+  version: number;
+  model: string | null;
+  is_breaking: number;
+  /** JSON. */
+  changes: string;
+  created_at: number;
 }
 
 /** Each key that was ever taken, and by which project; empty: by one that is gone. */
@@ -216,6 +229,7 @@ export interface JobsTable {
 export interface RegistryTables {
   projects: ProjectsTable;
   products: ProductsTable;
+  product_models: ProductModelsTable;
   product_keys: ProductKeysTable;
   devices: DevicesTable;
   device_secrets: DeviceSecretsTable;

@@ -1,6 +1,7 @@
 /** JSON from outside, parsed without trust: depth, `__proto__`, numbers and text are checked. */
 import type { Issue } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
+import { isSafeJson } from "../../actors/product/json_value.ts";
 
 export type Parsed =
   | { readonly ok: true; readonly value: unknown }
@@ -16,8 +17,13 @@ export function parseDocument(bytes: Uint8Array): Parsed {
   } catch {
     return refused("", "utf8", "Cannot read the body: it is not UTF-8");
   }
-  if (depthOf(text) > LIMITS.jsonDepthMax) {
+  const { depth, fields } = measure(text);
+  if (depth > LIMITS.jsonDepthMax) {
     return refused("", "depth", `Cannot read the body: jsonDepthMax is ${LIMITS.jsonDepthMax}`);
+  }
+  if (fields > LIMITS.jsonFieldsMax) {
+    const detail = `Cannot read ${fields} fields: jsonFieldsMax is ${LIMITS.jsonFieldsMax}`;
+    return refused("", "fields", detail);
   }
   let value: unknown;
   try {
@@ -25,13 +31,18 @@ export function parseDocument(bytes: Uint8Array): Parsed {
   } catch {
     return refused("", "json", "Cannot read the body: it is not JSON");
   }
-  const issue = issueOf(value, "");
+  // Most documents have nothing to explain: a look without paths is ten times as fast.
+  const issue = isSafeJson(value) ? undefined : issueOf(value, "");
   return issue === undefined ? { ok: true, value } : { ok: false, issue };
 }
 
-/** Deepest nesting, looked at before parsing so that no walk after it can run out of stack. */
-function depthOf(text: string): number {
+/**
+ * Deepest nesting and fields, looked at before parsing: no walk after it can run out of stack, and no
+ * parser holds up others for long.
+ */
+function measure(text: string): { readonly depth: number; readonly fields: number } {
   let depth = 0;
+  let fields = 0;
   let deepest = 0;
   let isInString = false;
   for (let i = 0; i < text.length; i++) {
@@ -42,8 +53,9 @@ function depthOf(text: string): number {
     } else if (unit === 0x22) isInString = true;
     else if (unit === 0x7b || unit === 0x5b) deepest = Math.max(deepest, ++depth);
     else if (unit === 0x7d || unit === 0x5d) depth--;
+    else if (unit === 0x3a) fields++;
   }
-  return deepest;
+  return { depth: deepest, fields };
 }
 
 function issueOf(value: unknown, path: string): Issue | undefined {

@@ -20,6 +20,8 @@ export function valueOf<T>(outcome: Outcome<T>, prefix = ""): T {
     case "exists":
     case "in_use":
       throw new ConflictError(outcome.message);
+    case "breaking":
+      throw new ProblemError("breaking-change", outcome.message, { members: outcome.facts ?? {} });
     case "stale":
       throw new ProblemError("precondition-failed", outcome.message);
   }

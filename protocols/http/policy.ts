@@ -76,6 +76,7 @@ export const POLICIES: Readonly<Record<string, Policy>> = {
   "DELETE /api/v1/products/{product}": caller("operator", "products:write"),
   "GET /api/v1/products/{product}/model": caller("viewer", "products:read"),
   "PUT /api/v1/products/{product}/model": caller("operator", "products:write"),
+  "GET /api/v1/products/{product}/models": caller("viewer", "products:read"),
 
   "POST /api/v1/devices": caller("operator", "devices:write"),
   "GET /api/v1/devices": caller("viewer", "devices:read"),

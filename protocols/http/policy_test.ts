@@ -22,6 +22,7 @@ const VIEWER = [
   "GET /api/v1/products",
   "GET /api/v1/products/{product}",
   "GET /api/v1/products/{product}/model",
+  "GET /api/v1/products/{product}/models",
   "GET /api/v1/devices",
   "GET /api/v1/devices/{product}/{device}",
   "GET /api/v1/devices/{product}/{device}/credentials",

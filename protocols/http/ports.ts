@@ -75,7 +75,15 @@ export interface HttpPorts {
   readonly ingress: Ingress;
   readonly products: Pick<
     Products,
-    "create" | "get" | "list" | "count" | "keysOf" | "update" | "delete"
+    | "create"
+    | "get"
+    | "list"
+    | "count"
+    | "keysOf"
+    | "update"
+    | "delete"
+    | "changesOf"
+    | "models"
   >;
   readonly devices: Pick<
     DeviceRegistry,

@@ -26,6 +26,8 @@ export const PROBLEMS = {
   "method-not-allowed": { status: 405, title: "The method is not allowed here" },
   "body-timeout": { status: 408, title: "The body did not arrive in time" },
   "conflict": { status: 409, title: "The state of the resource does not allow it" },
+  /** With `changes`, as a dry run tells them. */
+  "breaking-change": { status: 409, title: "The change breaks what works now" },
   /** With `Retry-After`. */
   "idempotency-in-progress": { status: 409, title: "The first request of this key is under way" },
   "suspended": { status: 409, title: "The device is suspended until an operator acts" },

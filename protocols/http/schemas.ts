@@ -95,15 +95,17 @@ const COUNTED = z.int().nullable().optional().openapi({
 export const LIST_QUERY = {
   limit: LIMIT.optional(),
   cursor: CURSOR.optional(),
-  count: z.enum(["true", "false"], { error: "Cannot accept this: true or false" })
-    .transform((text) => text === "true")
-    .openapi({
-      type: "boolean",
-      description: "Adds `count` to the answer. It costs a look at each match: ask once, not on " +
-        "every page.",
-      example: true,
-    }).optional(),
+  count: flag(
+    "Adds `count` to the answer. It costs a look at each match: ask once, not on every page.",
+  ).optional(),
 };
+
+/** Text of a query parameter that is `true` or `false`. */
+export function flag(description: string) {
+  return z.enum(["true", "false"], { error: "Cannot accept this: true or false" })
+    .transform((text) => text === "true")
+    .openapi({ type: "boolean", description, example: true });
+}
 
 /** Fields that a list can be sorted by. @param description What is special about them. */
 export function sortBy<const Field extends string>(fields: readonly Field[], description: string) {

@@ -1,4 +1,4 @@
-/** Products and their thing models. */
+/** Products. Their thing models: `model_routes.ts`. */
 import { z } from "@hono/zod-openapi";
 import { NotFoundError } from "../../../runtime/errors.ts";
 import { LIMITS } from "../../../runtime/limits.ts";
@@ -10,7 +10,6 @@ import { ProblemError } from "../problem.ts";
 import { definedOf } from "../request_input.ts";
 import {
   type Answer,
-  answer,
   answerPage,
   assertMatches,
   noContent,
@@ -18,7 +17,7 @@ import {
   versionTag,
 } from "../responses.ts";
 import { createRoute, type Route } from "../route.ts";
-import { countedPageOf, LIST_QUERY, name, sortBy, time, title } from "../schemas.ts";
+import { countedPageOf, flag, LIST_QUERY, name, sortBy, time, title } from "../schemas.ts";
 import { MODEL, MODEL_EXAMPLE } from "./model_schema.ts";
 
 const MODE = z.enum(["open", "strict"]).openapi({
@@ -48,6 +47,10 @@ const PRODUCT = z.object({
   key: KEY,
   project: z.string().openapi({ description: "Id of its project.", example: "default" }),
   ...FIELDS,
+  modelVersion: z.int().openapi({
+    description: "Rises with each other model, from 1; 0: there was none yet.",
+    example: 1,
+  }),
   version: z.int().openapi({ description: "Rises with every change, from 1.", example: 1 }),
   createdAt: time("When it was created."),
   updatedAt: time("When it was changed last."),
@@ -68,9 +71,12 @@ const PATCH = z.strictObject({
   credentials: CREDENTIALS.nullable().optional(),
 }).openapi("ProductPatch");
 
-const PARAMS = z.object({ product: KEY });
+export const PRODUCT_PARAMS = z.object({ product: KEY });
 const LIST = "/api/v1/products";
-const PATH = `${LIST}/{product}`;
+export const PRODUCT_PATH = `${LIST}/{product}`;
+export const ACCEPT_BREAKING = flag(
+  "Takes a model that breaks what works now; without it such a change is refused.",
+).optional();
 const ETAG = { ETag: "Strong tag of this version." };
 const EXAMPLE = {
   key: "pump",
@@ -80,6 +86,7 @@ const EXAMPLE = {
   model: MODEL_EXAMPLE,
   lateDaysMax: 30,
   credentials: ["secret"],
+  modelVersion: 1,
   version: 1,
   createdAt: 1_699_990_000_000,
   updatedAt: 1_699_990_000_000,
@@ -99,8 +106,6 @@ export function productRoutes(ports: HttpPorts): Route[] {
     putProduct(ports),
     patchProduct(ports),
     deleteProduct(ports),
-    readModel(ports),
-    putModel(ports),
   ];
 }
 
@@ -154,10 +159,10 @@ function listProducts(ports: HttpPorts): Route {
 function readProduct(ports: HttpPorts): Route {
   return createRoute({
     method: "get",
-    path: PATH,
+    path: PRODUCT_PATH,
     tag: "products",
     summary: "Reads a product",
-    params: PARAMS,
+    params: PRODUCT_PARAMS,
     responses: { 200: ONE },
     problems: ["not-found"],
     async handle({ params, caller }) {
@@ -169,18 +174,19 @@ function readProduct(ports: HttpPorts): Route {
 function putProduct(ports: HttpPorts): Route {
   return createRoute({
     method: "put",
-    path: PATH,
+    path: PRODUCT_PATH,
     tag: "products",
     summary: "Creates or replaces a product",
     description: "Fields that are absent get their defaults. `If-Match` is honoured, and " +
       "`If-None-Match: *`, which only creates.",
-    params: PARAMS,
+    params: PRODUCT_PARAMS,
+    query: z.strictObject({ acceptBreaking: ACCEPT_BREAKING }),
     body: REPLACEMENT,
     bodyExample: { name: "Pump", mode: "open" },
     responses: { 200: ONE, 201: CREATED },
     isConditional: true,
-    problems: ["conflict"],
-    async handle({ params, body, caller, request }) {
+    problems: ["conflict", "breaking-change"],
+    async handle({ params, query, body, caller, request }) {
       const key = params.product;
       const found = await findProduct(ports, caller, key);
       if (found === undefined) {
@@ -194,7 +200,8 @@ function putProduct(ports: HttpPorts): Route {
         throw new ProblemError("precondition-failed", `Cannot create "${key}": it is there`);
       }
       const fields = { ...defaultsOf(key), ...definedOf(body) };
-      return answerProduct(200, await changed(ports, found, fields, request.headers));
+      const options = { headers: request.headers, ...query };
+      return answerProduct(200, await changeProduct(ports, found, fields, options));
     },
   });
 }
@@ -202,17 +209,18 @@ function putProduct(ports: HttpPorts): Route {
 function patchProduct(ports: HttpPorts): Route {
   return createRoute({
     method: "patch",
-    path: PATH,
+    path: PRODUCT_PATH,
     tag: "products",
     summary: "Changes a product",
     description: "JSON Merge Patch: null gives a field its default. `If-Match` is honoured.",
-    params: PARAMS,
+    params: PRODUCT_PARAMS,
+    query: z.strictObject({ acceptBreaking: ACCEPT_BREAKING }),
     body: PATCH,
     bodyExample: { name: "Pump, new" },
     responses: { 200: ONE },
     isConditional: true,
-    problems: ["not-found"],
-    async handle({ params, body, caller, request }) {
+    problems: ["not-found", "breaking-change"],
+    async handle({ params, query, body, caller, request }) {
       const found = await requireProduct(ports, caller, params.product);
       const defaults = defaultsOf(found.key);
       const patch = definedOf({
@@ -222,7 +230,8 @@ function patchProduct(ports: HttpPorts): Route {
         lateDaysMax: body.lateDaysMax === null ? defaults.lateDaysMax : body.lateDaysMax,
         credentials: body.credentials === null ? defaults.credentials : body.credentials,
       });
-      return answerProduct(200, await changed(ports, found, patch, request.headers));
+      const options = { headers: request.headers, ...query };
+      return answerProduct(200, await changeProduct(ports, found, patch, options));
     },
   });
 }
@@ -230,11 +239,11 @@ function patchProduct(ports: HttpPorts): Route {
 function deleteProduct(ports: HttpPorts): Route {
   return createRoute({
     method: "delete",
-    path: PATH,
+    path: PRODUCT_PATH,
     tag: "products",
     summary: "Removes a product",
     description: "Refused while it has devices. Twice is harmless.",
-    params: PARAMS,
+    params: PRODUCT_PARAMS,
     responses: { 204: { description: "It is not there any more." } },
     isConditional: true,
     problems: ["conflict"],
@@ -244,49 +253,6 @@ function deleteProduct(ports: HttpPorts): Route {
       const version = versionToMatch(found, request.headers);
       valueOf(await ports.products.delete(found.key, version));
       return noContent();
-    },
-  });
-}
-
-function readModel(ports: HttpPorts): Route {
-  return createRoute({
-    method: "get",
-    path: `${PATH}/model`,
-    tag: "products",
-    summary: "Reads the thing model",
-    params: PARAMS,
-    responses: {
-      200: { description: "The model.", schema: MODEL, example: MODEL_EXAMPLE, headers: ETAG },
-    },
-    problems: ["not-found"],
-    async handle({ params, caller }) {
-      const product = await requireProduct(ports, caller, params.product);
-      if (product.model === null) throw new NotFoundError(`Product "${product.key}" has no model`);
-      return answer(200, product.model, { etag: versionTag(product) });
-    },
-  });
-}
-
-function putModel(ports: HttpPorts): Route {
-  return createRoute({
-    method: "put",
-    path: `${PATH}/model`,
-    tag: "products",
-    summary: "Replaces the thing model",
-    description: "Counts for messages that are accepted from now on. `If-Match` is honoured.",
-    params: PARAMS,
-    body: MODEL,
-    bodyExample: MODEL_EXAMPLE,
-    bodyBytesMax: LIMITS.httpBodyBytesMax,
-    responses: {
-      200: { description: "The new model.", schema: MODEL, example: MODEL_EXAMPLE, headers: ETAG },
-    },
-    isConditional: true,
-    problems: ["not-found"],
-    async handle({ params, body, caller, request }) {
-      const found = await requireProduct(ports, caller, params.product);
-      const product = await changed(ports, found, { model: body }, request.headers);
-      return answer(200, product.model, { etag: versionTag(product) });
     },
   });
 }
@@ -309,7 +275,7 @@ async function findProduct(
   return product?.project === caller?.project ? product : undefined;
 }
 
-async function requireProduct(
+export async function requireProduct(
   ports: HttpPorts,
   caller: Caller | undefined,
   key: string,
@@ -319,17 +285,24 @@ async function requireProduct(
   return product;
 }
 
-async function changed(
+/** @throws {ProblemError} 409 for a breaking model, 412. */
+export async function changeProduct(
   ports: HttpPorts,
   found: Product,
   patch: ProductPatch,
-  headers: Headers,
+  { headers, acceptBreaking }: {
+    readonly headers: Headers;
+    readonly acceptBreaking?: boolean | undefined;
+  },
 ): Promise<Product> {
-  return valueOf(await ports.products.update(found.key, patch, versionToMatch(found, headers)));
+  const expectedVersion = versionToMatch(found, headers);
+  return valueOf(
+    await ports.products.update(found.key, patch, { expectedVersion, acceptBreaking }),
+  );
 }
 
 /** @throws {ProblemError} 412. */
-function versionToMatch(found: Product, headers: Headers): number | undefined {
+export function versionToMatch(found: Product, headers: Headers): number | undefined {
   assertMatches(headers, versionTag(found));
   return headers.has("if-match") ? found.version : undefined;
 }

@@ -15,6 +15,7 @@ import { ingestRoutes } from "./ingest_routes.ts";
 import { jobRoutes } from "./job_routes.ts";
 import { keyRoutes } from "./key_routes.ts";
 import { liveRoutes } from "./live_routes.ts";
+import { modelRoutes } from "./model_routes.ts";
 import { partitionRoutes } from "./partition_routes.ts";
 import { productRoutes } from "./product_routes.ts";
 import { projectRoutes } from "./project_routes.ts";
@@ -32,6 +33,7 @@ export function createRoutes(ports: HttpPorts, ingest: Ingest, feeds: LiveFeeds)
     ...keyRoutes(ports),
     ...auditRoutes(ports),
     ...productRoutes(ports),
+    ...modelRoutes(ports),
     ...deviceRoutes(ports),
     ...shadowRoutes(ports),
     ...callRoutes(ports),

@@ -1,12 +1,13 @@
 /** Current values of a device, and what it should have. Reads peek; a write asks the actor. */
 import { z } from "@hono/zod-openapi";
-import { ConflictError, InvalidError } from "../../../runtime/errors.ts";
+import { ConflictError, InvalidError, type Issue } from "../../../runtime/errors.ts";
 import { LIMITS } from "../../../runtime/limits.ts";
 import { deltaOf } from "../../../actors/device/device_state.ts";
 import {
   deviceAddress,
   type DeviceMessage,
   type ShadowReply,
+  type TimedValue,
   type Values,
 } from "../../../actors/device/messages.ts";
 import type { HttpPorts } from "../ports.ts";
@@ -29,6 +30,14 @@ const SHADOW = z.object({
   desired: TIMED_VALUES.describe("What the device should have, by property."),
   reported: TIMED_VALUES.describe("What it said last, by property."),
   delta: VALUES.describe("Desired values that differ from reported ones."),
+  misfits: z.array(z.object({
+    path: z.string().describe("The property, and where in its value: `position.x`."),
+    rule: z.string().describe("The rule that it breaks, a constant: `max`, `unknown`."),
+    message: z.string().describe("What does not fit, the bound and the value."),
+  })).optional().describe(
+    "Desired values that the thing model has stopped to accept. They stay, and are sent, until they " +
+      "are set anew or removed by null. Absent: there are none.",
+  ),
 }).openapi("Shadow");
 const SHADOW_EXAMPLE = {
   version: 7,
@@ -87,7 +96,9 @@ function readShadow(ports: HttpPorts): Route {
       const state = await ports.peekState(deviceAddress(params.product, params.device));
       const { version, desired, reported } = state ?? NEVER_SEEN;
       const delta = (state && deltaOf(state)) ?? {};
-      return answer(200, { version, desired, reported, delta }, { etag: tagOf(version) });
+      const misfits = misfitsOf(ports, params.product, desired);
+      const shadow = { version, desired, reported, delta, ...misfits };
+      return answer(200, shadow, { etag: tagOf(version) });
     },
   });
 }
@@ -132,7 +143,8 @@ function desire(ports: HttpPorts): Route {
       }) as ShadowReply;
       if (reply.ok) {
         const { shadow, delta } = reply;
-        return answer(200, { ...shadow, delta }, { etag: tagOf(shadow.version) });
+        const misfits = misfitsOf(ports, params.product, shadow.desired);
+        return answer(200, { ...shadow, delta, ...misfits }, { etag: tagOf(shadow.version) });
       }
       if (reply.code === "state_full") throw new ConflictError(reply.message);
       if (matched !== undefined) throw preconditionFailed(tagOf(reply.version));
@@ -155,6 +167,19 @@ function assertSettable(ports: HttpPorts, product: string, values: Values): void
   if (refused.length === 0) return;
   const errors = refused.map((issue) => ({ ...issue, path: `desired.${issue.path}` }));
   throw new InvalidError(errors[0]!.message, errors);
+}
+
+/** A model may change after values were desired by the one before. */
+function misfitsOf(
+  { directory }: HttpPorts,
+  product: string,
+  desired: Readonly<Record<string, TimedValue>>,
+): { readonly misfits?: readonly Issue[] } {
+  const values = Object.fromEntries(
+    Object.entries(desired).map(([property, { value }]) => [property, value]),
+  );
+  const { refused } = directory.validateDesired(product, values);
+  return refused.length === 0 ? {} : { misfits: refused };
 }
 
 function tagOf(version: number): string {
