@@ -3,8 +3,9 @@ import type { Connection } from "./connection.ts";
 
 interface PendingAppend {
   readonly append: number;
-  readonly sinceMs: number;
   readonly connections: Connection[];
+  /** Of each of the connections: an append that is refused for a while is joined late. */
+  readonly sinceMs: number[];
 }
 
 export class PendingAppends {
@@ -14,14 +15,15 @@ export class PendingAppends {
   add(append: number, connection: Connection, nowMs: number): void {
     if (connection.listedAppend >= append) return;
     connection.listedAppend = append;
-    const last = this.#appends.at(-1);
-    if (last === undefined || last.append < append) {
-      this.#appends.push({ append, sinceMs: nowMs, connections: [connection] });
-    } else if (last.append === append) {
-      last.connections.push(connection);
-    } else { // The row of a session that an earlier connection wrote.
-      this.#appends.find((pending) => pending.append >= append)!.connections.push(connection);
+    let pending = this.#appends.at(-1);
+    if (pending === undefined || pending.append < append) {
+      pending = { append, connections: [], sinceMs: [] };
+      this.#appends.push(pending);
+    } else if (pending.append > append) { // The row of a session that an earlier connection wrote.
+      pending = this.#appends.find((later) => later.append >= append)!;
     }
+    pending.connections.push(connection);
+    pending.sinceMs.push(nowMs);
   }
 
   /** Takes out the appends up to `settled`; a connection may come several times. */
@@ -31,9 +33,10 @@ export class PendingAppends {
     return this.#appends.splice(0, count).map((pending) => pending.connections);
   }
 
-  /** Connections that wait for an append that was opened before `beforeMs`. */
+  /** Connections that wait for an append since before `beforeMs`. */
   waitingSince(beforeMs: number): readonly Connection[] {
-    return this.#appends.filter((pending) => pending.sinceMs < beforeMs)
-      .flatMap((pending) => pending.connections);
+    return this.#appends.flatMap(({ connections, sinceMs }) =>
+      connections.filter((_, i) => sinceMs[i]! < beforeMs)
+    );
   }
 }

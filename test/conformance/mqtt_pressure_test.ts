@@ -255,3 +255,26 @@ Deno.test("room that nobody announced is no way past what the gateway owes", asy
   const kinds = ingress.messages.map(({ body }) => body.type);
   assert.deepEqual(kinds, ["connected", "properties", "connected", "disconnected"]);
 });
+
+Deno.test("an acknowledgement is late by its own wait, not by that of the append it joined", async () => {
+  await using fixture = await startMqttFixture({ isAutomatic: false });
+  const { clock, gateway, ingress } = fixture;
+  using early = await open(fixture, 5);
+  using late = await RawMqtt.open(gateway.port, { version: 5 });
+  await late.login("d2");
+  ingress.settle(); // The logins.
+  const pass = async (seconds: number) => {
+    for (let i = 0; i < seconds; i++) await clock.advance(1_000);
+  };
+  early.sendBytes(early.publish(PROPERTIES, '{"a":1}', 1, 1));
+  await early.roundTrip();
+  await pass(LIMITS.acknowledgeMsMax / 1_000 - 1);
+  late.sendBytes(late.publish("v1/p/d2/properties", '{"a":2}', 1, 1));
+  await late.roundTrip();
+  await pass(2);
+  assert.equal((await early.next("disconnect")).reasonCode, 0x89);
+  await late.roundTrip();
+  assert.deepEqual(late.packets, []);
+  ingress.settle();
+  assert.equal((await late.next("puback")).messageId, 1);
+});
