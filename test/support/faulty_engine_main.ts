@@ -3,6 +3,7 @@
  * end, `exit` the process, or `wait` once without using the CPU. `{"fault": "loop"}` sent by a device
  * is enough.
  */
+import { commandBehaviour } from "../../actors/command/command_behaviour.ts";
 import { deviceBehaviour } from "../../actors/device/device_behaviour.ts";
 import type { DeviceMessage, DeviceState } from "../../actors/device/messages.ts";
 import { type Behaviour, createBehaviours } from "../../runtime/actor/behaviour.ts";
@@ -34,4 +35,4 @@ function misbehave(fault: unknown): void {
   }
 }
 
-await runEngineChild(createBehaviours([faulty]), systemClock);
+await runEngineChild(createBehaviours([faulty, commandBehaviour]), systemClock);

@@ -12,6 +12,81 @@ const HOURS = 6;
 const SAMPLES = 90;
 const MINUTE_MS = 60_000;
 
+/** Of a pump: what it reports, raises and does. */
+export const PUMP_MODEL = {
+  properties: [
+    {
+      identifier: "temperature",
+      name: "Temperature",
+      accessMode: "r",
+      dataType: { type: "double", specs: { min: -40, max: 125, unit: "°C" } },
+    },
+    {
+      identifier: "pressure",
+      name: "Pressure",
+      accessMode: "r",
+      dataType: { type: "double", specs: { min: 0, max: 16, unit: "bar" } },
+    },
+    {
+      identifier: "on",
+      dataType: { type: "bool", specs: { "0": "off", "1": "on" } },
+    },
+  ],
+  events: [{
+    identifier: "overheated",
+    name: "Overheated",
+    type: "alert",
+    outputData: [{
+      identifier: "celsius",
+      dataType: { type: "double", specs: { unit: "°C" } },
+    }],
+  }],
+  services: [
+    {
+      identifier: "restart",
+      name: "Restart",
+      callType: "async",
+      inputData: [
+        {
+          identifier: "delay",
+          name: "Delay",
+          required: true,
+          dataType: { type: "int", specs: { min: 0, max: 60, unit: "s" } },
+        },
+        {
+          identifier: "mode",
+          dataType: { type: "enum", specs: { soft: "Soft", hard: "Hard" } },
+        },
+      ],
+      outputData: [{ identifier: "at", dataType: { type: "date" } }],
+    },
+    {
+      identifier: "program",
+      name: "Load a program",
+      inputData: [{
+        identifier: "steps",
+        name: "Steps",
+        dataType: {
+          type: "array",
+          specs: {
+            size: 8,
+            item: {
+              type: "struct",
+              specs: [
+                {
+                  identifier: "speed",
+                  dataType: { type: "int", specs: { min: 0, max: 3_000 } },
+                },
+                { identifier: "until", dataType: { type: "date" } },
+              ],
+            },
+          },
+        },
+      }],
+    },
+  ],
+};
+
 export interface Plant {
   readonly pumps: readonly DeviceLogin[];
 }
@@ -19,7 +94,12 @@ export interface Plant {
 /** Needs a node of entry `PLANT_ENTRY`. */
 export async function buildPlant(roost: TestRoost): Promise<Plant> {
   const api = await roost.api();
-  await api.createProduct({ key: "pump", name: "Pump", mode: "open" });
+  await api.createProduct({
+    key: "pump",
+    name: "Pump",
+    mode: "open",
+    model: PUMP_MODEL,
+  });
   const pumps: DeviceLogin[] = [];
   for (let at = 1; at <= PUMPS; at++) {
     const device = `p-${String(at).padStart(2, "0")}`;
@@ -28,6 +108,13 @@ export async function buildPlant(roost: TestRoost): Promise<Plant> {
     pumps.push(await api.createDevice("pump", device, { name, tags }));
   }
   await fillHistory(roost, pumps[0]!);
+  for (const celsius of [126, 131]) {
+    await raise(roost, pumps[0]!, "overheated", { celsius });
+  }
+  await api.request("POST", "/api/v1/devices/pump/p-01/services/restart", {
+    input: { delay: 3 },
+    expiresAt: systemClock.nowMs() + 3_600_000,
+  });
   for (const pump of pumps.slice(1, 8)) {
     await post(roost, pump, { temperature: 20 + pumps.indexOf(pump), on: true });
   }
@@ -43,17 +130,39 @@ export async function buildPlant(roost: TestRoost): Promise<Plant> {
 /** One message over HTTP, as a device sends it. */
 export async function post(
   roost: TestRoost,
-  { product, device, secret }: DeviceLogin,
+  login: DeviceLogin,
   body: unknown,
 ): Promise<void> {
-  const response = await fetch(`${roost.urls.http}/ingest/v1/${product}/${device}/properties`, {
-    method: "POST",
-    headers: {
-      authorization: `Basic ${btoa(`${product}/${device}:${secret}`)}`,
-      "content-type": "application/json",
+  await ingest(roost, login, "properties", body);
+}
+
+/** An event over HTTP. */
+export async function raise(
+  roost: TestRoost,
+  login: DeviceLogin,
+  event: string,
+  body: unknown,
+): Promise<void> {
+  await ingest(roost, login, `events/${event}`, body);
+}
+
+async function ingest(
+  roost: TestRoost,
+  { product, device, secret }: DeviceLogin,
+  what: string,
+  body: unknown,
+): Promise<void> {
+  const response = await fetch(
+    `${roost.urls.http}/ingest/v1/${product}/${device}/${what}`,
+    {
+      method: "POST",
+      headers: {
+        authorization: `Basic ${btoa(`${product}/${device}:${secret}`)}`,
+        "content-type": "application/json",
+      },
+      body: JSON.stringify(body),
     },
-    body: JSON.stringify(body),
-  });
+  );
   const text = await response.text();
   if (response.status !== 202) throw new Error(`${device}: ${response.status} ${text}`);
 }

@@ -24,6 +24,20 @@ export interface PagedList<Row> {
   reload(): Promise<void>;
   /** Changes a row in place; no-op if it is not there. */
   patch(key: string, change: (row: Row) => Row): void;
+  /** Takes a row out that is not there any more. */
+  remove(key: string): void;
+  /** Newer rows that wait to be shown: a list does not jump while one reads. */
+  readonly fresh: Ref<number>;
+  /** It may have changed in a way that was not told. */
+  readonly isOutdated: Ref<boolean>;
+  /** A row as it is now: a known one changes in place, a new one waits. */
+  offer(row: Row): void;
+  /** So many rows are new, of which no more is known. */
+  hint(count: number): void;
+  /** What was told has gaps: reads again if that makes nothing jump. */
+  refresh(): void;
+  /** Shows what waits. */
+  showFresh(): Promise<void>;
 }
 
 export interface PagedOptions<Row, Query> {
@@ -39,6 +53,8 @@ export interface PagedOptions<Row, Query> {
 
 /** A person types faster than a list should be asked. */
 const TYPING_MS = 150;
+/** Rows that wait; with more, the list is read again to show them. */
+const WAITING_MAX = 200;
 
 export function usePages<Row, Query>(options: PagedOptions<Row, Query>): PagedList<Row> {
   const list = new PageReader(options);
@@ -62,9 +78,16 @@ class PageReader<Row, Query> implements PagedList<Row> {
   readonly isReading = shallowRef(false);
   readonly isFirst = computed(() => !this.#hasRead.value && this.error.value === undefined);
   readonly hasMore = computed(() => this.#cursor.value !== null);
+  readonly isOutdated = shallowRef(false);
+  readonly fresh = computed(() => this.#waiting.value.length + this.#hinted.value);
   readonly #options: PagedOptions<Row, Query>;
+  /** Newest first. */
+  readonly #waiting = shallowRef<readonly Row[]>([]);
+  readonly #hinted = shallowRef(0);
   readonly #hasRead = shallowRef(false);
   readonly #cursor = shallowRef<string | null>(null);
+  /** More than one page was read. */
+  #isDeep = false;
   /** Index of each row by its key. */
   #places = new Map<string, number>();
   #own = new AbortController();
@@ -95,6 +118,44 @@ class PageReader<Row, Query> implements PagedList<Row> {
     this.items.value = changed;
   };
 
+  remove = (key: string): void => {
+    this.#waiting.value = this.#waiting.value.filter((row) => this.#options.keyOf(row) !== key);
+    if (!this.#places.has(key)) return;
+    this.#place(
+      this.items.value.filter((row) => this.#options.keyOf(row) !== key),
+    );
+  };
+
+  offer = (row: Row): void => {
+    const { keyOf } = this.#options;
+    const key = keyOf(row);
+    if (this.#places.has(key)) return this.patch(key, () => row);
+    const others = this.#waiting.value.filter((each) => keyOf(each) !== key);
+    this.#waiting.value = [row, ...others].slice(0, WAITING_MAX);
+    if (others.length >= WAITING_MAX) this.hint(1);
+    if (this.items.value.length === 0 && this.#hasRead.value) {
+      void this.showFresh();
+    }
+  };
+
+  hint = (count: number): void => {
+    this.#hinted.value = Math.max(0, this.#hinted.value + count);
+  };
+
+  refresh = (): void => {
+    if (this.#isDeep) this.isOutdated.value = true;
+    else void this.reload();
+  };
+
+  showFresh = async (): Promise<void> => {
+    if (this.#hinted.value > 0 || this.isOutdated.value) {
+      return await this.reload();
+    }
+    const waiting = this.#waiting.value;
+    this.#waiting.value = [];
+    this.#place([...waiting, ...this.items.value]);
+  };
+
   stop(): void {
     this.#own.abort();
   }
@@ -103,6 +164,8 @@ class PageReader<Row, Query> implements PagedList<Row> {
     this.#own.abort();
     const mine = this.#own = new AbortController();
     this.isReading.value = true;
+    const known = isStart ? new Set(this.#waiting.value) : undefined;
+    const hinted = this.#hinted.value;
     try {
       const cursor = isStart ? undefined : this.#cursor.value ?? undefined;
       const asked = { cursor, count: isStart };
@@ -110,7 +173,13 @@ class PageReader<Row, Query> implements PagedList<Row> {
       if (mine.signal.aborted) return;
       this.error.value = undefined;
       this.#hasRead.value = true;
-      if (isStart) this.count.value = page.count ?? undefined;
+      this.#isDeep = !isStart;
+      if (known !== undefined) {
+        this.count.value = page.count ?? undefined;
+        this.isOutdated.value = false;
+        this.hint(-hinted);
+        this.#waiting.value = this.#waiting.value.filter((row) => !known.has(row));
+      }
       this.#cursor.value = page.nextCursor;
       this.#take(page.items, isStart);
     } catch (fault) {
@@ -130,5 +199,13 @@ class PageReader<Row, Query> implements PagedList<Row> {
     const fresh = found.filter((row) => !this.#places.has(keyOf(row)));
     fresh.forEach((row, at) => this.#places.set(keyOf(row), base.length + at));
     this.items.value = base.concat(fresh);
+    this.#waiting.value = this.#waiting.value.filter((row) => !this.#places.has(keyOf(row)));
+  }
+
+  #place(rows: readonly Row[]): void {
+    this.#places = new Map(
+      rows.map((row, at) => [this.#options.keyOf(row), at]),
+    );
+    this.items.value = rows;
   }
 }

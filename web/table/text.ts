@@ -12,6 +12,8 @@ const zh = {
   selected: "已选择 {n} 行",
   clear_selection: "清除选择",
   sort_by: "按{column}排序",
+  fresh: "有 {n} 条新内容，点击显示",
+  outdated: "列表已有变化，点击刷新",
 };
 
 const en: Record<keyof typeof zh, string> = {
@@ -26,6 +28,8 @@ const en: Record<keyof typeof zh, string> = {
   selected: "{n} row selected | {n} rows selected",
   clear_selection: "Clear selection",
   sort_by: "Sort by {column}",
+  fresh: "{n} new, show | {n} new, show",
+  outdated: "The list has changed, show",
 };
 
 export const t = defineText("table", { zh, en });

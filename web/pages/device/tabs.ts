@@ -7,6 +7,8 @@ import { type Component, defineAsyncComponent } from "vue";
 export const TABS = [
   { id: "values", component: load(() => import("./values_tab.vue")) },
   { id: "shadow", component: load(() => import("./shadow_tab.vue")) },
+  { id: "calls", component: load(() => import("./calls_tab.vue")) },
+  { id: "events", component: load(() => import("./events_tab.vue")) },
   { id: "credentials", component: load(() => import("./credentials_tab.vue")) },
 ] as const;
 

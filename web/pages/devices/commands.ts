@@ -26,6 +26,13 @@ export function curlCommand(login: Login, pageOrigin: string): string {
     `  ${pageOrigin}/ingest/v1/${product}/${device}/properties`;
 }
 
+export function eventCommand(login: Login, pageOrigin: string): string {
+  const { product, device, secret } = login;
+  return `curl -u ${quoted(`${product}/${device}:${secret}`)} \\\n` +
+    `  -H 'content-type: application/json' -d '{"celsius": 131}' \\\n` +
+    `  ${pageOrigin}/ingest/v1/${product}/${device}/events/overheated`;
+}
+
 /** A node that names a loopback address is reached as the page is. */
 function reached(url: string, pageHost: string): { host: string; port: string } {
   const [, host = "", port = ""] = /^\w+:\/\/(\[[^\]]+\]|[^:/]+):(\d+)/.exec(url) ?? [];
