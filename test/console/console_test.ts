@@ -4,8 +4,10 @@ import { TestConsole } from "../support/console.ts";
 import { requirePeer } from "../support/peers.ts";
 import { OWNER_PASSWORD } from "../support/roost.ts";
 import { buildPlant, PLANT_ENTRY } from "../support/plant.ts";
+import { callsService, seesEvents } from "./call_steps.ts";
 import { killsChild, worksOffDeadLetters } from "./cluster_steps.ts";
 import { editsShadow, findsDevices, makesDevice, rotatesSecret } from "./device_steps.ts";
+import { guardsModel, writesModel } from "./product_steps.ts";
 import { PAGES } from "./visits.ts";
 
 const ignore = await requirePeer("chromium") === undefined;
@@ -104,6 +106,13 @@ const STEPS = [
   ["a device is made, and its first values move the chart", makesDevice],
   ["desired values are edited, and nobody's change is lost", editsShadow],
   ["a secret is rotated and shown once", rotatesSecret],
+  [
+    "a service is called from a form, and each state is seen as it comes",
+    callsService,
+  ],
+  ["events that come while one reads wait to be shown", seesEvents],
+  ["a product is made, and its model written in a form and as JSON", writesModel],
+  ["unsaved changes of a model, and those of others, are not lost by a click", guardsModel],
   ["a child that is ended comes back before one's eyes", killsChild],
   ["a gap of the ledger leads to its messages, which are worked off", worksOffDeadLetters],
   [

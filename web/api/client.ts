@@ -51,6 +51,16 @@ export const api = {
   ) => send("delete", path, rest[0]),
 };
 
+/** A value with the tag of its version, for `If-Match`. */
+export async function readTagged<P extends PathOf<"get">>(
+  path: P,
+  ...rest: Arguments<P, "get">
+): Promise<{ readonly value: Answer<P, "get">; readonly tag: string }> {
+  const response = await ask("get", path, rest[0]);
+  const tag = response.headers.get("etag") ?? "";
+  return { value: await valueOf<P, "get">(response), tag };
+}
+
 interface Sent {
   readonly params?: unknown;
   readonly query?: unknown;
@@ -62,8 +72,24 @@ interface Sent {
 async function send<P extends keyof paths, M extends Method>(
   method: M,
   path: P,
-  options: Sent = {},
+  options?: Sent,
 ): Promise<Answer<P, M>> {
+  return await valueOf<P, M>(await ask(method, path, options));
+}
+
+async function valueOf<P extends keyof paths, M extends Method>(
+  response: Response,
+): Promise<Answer<P, M>> {
+  if (response.status === 204) return undefined as Answer<P, M>;
+  return await response.json() as Answer<P, M>;
+}
+
+/** @throws {ApiError} For every answer that is none of success. */
+async function ask(
+  method: Method,
+  path: string,
+  options: Sent = {},
+): Promise<Response> {
   const headers: Record<string, string> = { ...options.headers };
   if (options.body !== undefined) headers["content-type"] = "application/json";
   if (method !== "get" && access.csrf !== undefined) {
@@ -87,8 +113,7 @@ async function send<P extends keyof paths, M extends Method>(
     throw new ApiError({ status: 0 });
   }
   if (!response.ok) throw await errorOf(response, path);
-  if (response.status === 204) return undefined as Answer<P, M>;
-  return await response.json() as Answer<P, M>;
+  return response;
 }
 
 function urlOf(path: string, { params, query }: Sent): string {

@@ -3,7 +3,7 @@
  * there yet has no entry. Its words are `page.{id}` in `shell/text.ts`.
  */
 import type { Component } from "vue";
-import { Activity, Cpu, type LucideIcon, MailX, Network } from "@lucide/vue";
+import { Activity, Boxes, Cpu, type LucideIcon, MailX, Network } from "@lucide/vue";
 import type { Role } from "../api/session.ts";
 import type { ShellKey } from "../shell/text.ts";
 
@@ -50,6 +50,20 @@ export const PAGES: readonly Page[] = [
     title: "page_device",
     parent: "devices",
     load: () => import("./device/device_page.vue"),
+  },
+  {
+    id: "products",
+    path: "/products",
+    title: "page_products",
+    nav: { group: "build", icon: Boxes },
+    load: () => import("./products/products_page.vue"),
+  },
+  {
+    id: "product",
+    path: "/products/:product",
+    title: "page_product",
+    parent: "products",
+    load: () => import("./product/product_page.vue"),
   },
   {
     id: "cluster",

@@ -10,6 +10,8 @@ const zh = {
   page_overview: "总览",
   page_devices: "设备",
   page_device: "设备详情",
+  page_products: "产品",
+  page_product: "产品详情",
   page_cluster: "集群",
   page_dead_letters: "死信",
   page_setup: "开始使用",
@@ -84,6 +86,10 @@ const zh = {
   never: "从未",
   save: "保存",
   done: "完成",
+  unsaved_title: "有未保存的修改",
+  unsaved_text: "离开后，对{what}的修改会丢失。",
+  unsaved_leave: "放弃修改并离开",
+  unsaved_stay: "继续编辑",
 };
 
 const en: Record<keyof typeof zh, string> = {
@@ -96,6 +102,8 @@ const en: Record<keyof typeof zh, string> = {
   page_overview: "Overview",
   page_devices: "Devices",
   page_device: "Device",
+  page_products: "Products",
+  page_product: "Product",
   page_cluster: "Cluster",
   page_dead_letters: "Dead letters",
   page_setup: "Get started",
@@ -173,6 +181,10 @@ const en: Record<keyof typeof zh, string> = {
   never: "never",
   save: "Save",
   done: "Done",
+  unsaved_title: "Unsaved changes",
+  unsaved_text: "Your changes of {what} are lost if you leave.",
+  unsaved_leave: "Leave without saving",
+  unsaved_stay: "Stay",
 };
 
 export type ShellKey = keyof typeof zh;

@@ -1,0 +1,53 @@
+import { defineText } from "../../text/i18n.ts";
+
+const zh = {
+  count: "共 {n} 个产品",
+  new_product: "新建产品",
+  search: "按名称或键搜索",
+  key: "键",
+  name: "名称",
+  mode: "未知属性",
+  mode_open: "保存",
+  mode_strict: "拒绝",
+  model: "物模型",
+  model_none: "无",
+  model_counts: "{properties} 属性 · {events} 事件 · {services} 服务",
+  created: "创建时间",
+  updated: "修改时间",
+  empty: "还没有产品。产品是一类设备的模板：新建一个，再在其中新建设备。",
+  empty_filtered: "没有符合条件的产品。",
+  key_hint: "用于登录和主题，整个系统内唯一：字母、数字和 _ . : -",
+  name_hint: "给人看的名称，可留空",
+  open_hint: "保存物模型之外的属性",
+  strict_hint: "拒绝物模型之外的属性",
+  create: "创建",
+  needed: "请填写",
+  bad_key: "1 到 64 个字母、数字或 _ . : -",
+};
+
+const en: Record<keyof typeof zh, string> = {
+  count: "{n} product | {n} products",
+  new_product: "New product",
+  search: "Search by name or key",
+  key: "Key",
+  name: "Name",
+  mode: "Unknown properties",
+  mode_open: "Stored",
+  mode_strict: "Refused",
+  model: "Thing model",
+  model_none: "none",
+  model_counts: "{properties} properties · {events} events · {services} services",
+  created: "Created",
+  updated: "Changed",
+  empty: "No products yet. A product is what devices of a kind share: make one, then its devices.",
+  empty_filtered: "No product matches.",
+  key_hint: "Part of logins and topics, unique in the installation: letters, digits and _ . : -",
+  name_hint: "For people; may stay empty",
+  open_hint: "Stores properties that the thing model does not have",
+  strict_hint: "Refuses properties that the thing model does not have",
+  create: "Create",
+  needed: "This is needed",
+  bad_key: "1 to 64 letters, digits or _ . : -",
+};
+
+export const t = defineText("products", { zh, en });
