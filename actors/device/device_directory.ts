@@ -37,8 +37,6 @@ const BAD_CREDENTIALS: LoginResult = { ok: false, code: "bad_credentials" };
 const DISABLED: LoginResult = { ok: false, code: "disabled" };
 
 export interface RegistryDirectory extends DeviceDirectory, Disposable {
-  /** Id of the project that a product belongs to; undefined: there is no such product. */
-  projectOf(product: string): string | undefined;
   /** How devices of a product may prove who they are; empty: there is no such product. */
   credentialsOf(product: string): readonly CredentialKind[];
   /** Checks desired values: as `validate`, `null` removes, and the model must let it be written. */

@@ -38,6 +38,8 @@ export interface DeviceDirectory {
     part: "input" | "output",
     value: Json,
   ): readonly Issue[];
+  /** Id of the project that a product belongs to; undefined: there is no such product. */
+  projectOf(product: string): string | undefined;
   /** How old a point may be, days. */
   lateDaysMax(product: string): number;
   /** Called when a device may no longer be connected (disabled, deleted, secret rotated). */

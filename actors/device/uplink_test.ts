@@ -38,6 +38,9 @@ class Directory implements DeviceDirectory {
   callIssues(_product: string, service: string, part: string, value: unknown): Issue[] {
     return this.eventIssues("", service, value, part);
   }
+  projectOf() {
+    return "default";
+  }
   lateDaysMax() {
     return 30;
   }

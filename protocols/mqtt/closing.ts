@@ -121,6 +121,7 @@ export function forgetDevice(state: GatewayState, key: string, reason: string): 
     close(state, connection, REASON.administrative, reason);
   }
   state.wills.forget(key, undefined);
+  state.retained.forget(key);
   state.away.delete(key);
   state.evicted?.add(key);
   state.owed.forget(key);

@@ -11,7 +11,7 @@ import { type ByteBudget, ByteQueue } from "./byte_queue.ts";
 import type { MqttVersion } from "./codec.ts";
 import { encodePacket } from "./codec.ts";
 import { PACKET } from "./frame.ts";
-import type { Session } from "./session.ts";
+import type { Session, Subscription } from "./session.ts";
 import type { Will } from "./will_row.ts";
 import { encodeBinary, encodeClose, STATUS, type WebSocketReader } from "./web_socket.ts";
 
@@ -39,6 +39,14 @@ export interface Identity {
   readonly target: IngressTarget;
 }
 
+interface EncodedAck {
+  readonly bytes: Uint8Array;
+  /** Desired properties or calls are wanted after it. */
+  readonly isDelivering: boolean;
+  /** What is retained is wanted for these. */
+  readonly fresh: readonly Subscription[];
+}
+
 const PINGRESP = Uint8Array.of(0xd0, 0);
 
 export class Connection {
@@ -62,7 +70,9 @@ export class Connection {
   epoch = 0;
   readonly acks: AckQueue = new AckQueue();
   /** SUBACKs and UNSUBACKs of the entries `encoded` in `acks`. */
-  encoded: { readonly bytes: Uint8Array; readonly isDelivering: boolean }[] | undefined;
+  encoded: EncodedAck[] | undefined;
+  /** Subscriptions whose SUBACK was sent, and what is retained for them not yet. */
+  fresh: Subscription[] | undefined;
   /** The start of a packet whose end has not arrived. */
   readonly partial: ByteQueue;
   /** Whole packets that wait until the log has room, in order. */
@@ -177,6 +187,7 @@ export class Connection {
         bytes.set(entry.bytes, at);
         at += entry.bytes.length;
         isDelivering ||= entry.isDelivering;
+        if (entry.fresh.length > 0) (this.fresh ??= []).push(...entry.fresh);
         continue;
       }
       const reason = this.acks.reasonAt(i);
@@ -198,7 +209,7 @@ export class Connection {
     this.partial.clear();
     this.held.clear();
     this.acks.clear();
-    this.encoded = undefined;
+    this.encoded = this.fresh = undefined;
     if (this.socket.destroyed || this.socket.writableEnded) return;
     if (this.isV5 && reason !== 0) {
       this.send(encodePacket({ cmd: "disconnect", reasonCode: reason }, 5));

@@ -36,6 +36,10 @@ export interface MqttFigures {
   willsPublished: number;
   /** Rows found at the start that could not be read. */
   willRowsUnreadable: number;
+  retainedRowsUnreadable: number;
+  /** Retained messages now. */
+  readonly retained: number;
+  readonly retainedBytes: number;
   qos2Repeats: number;
   downlinksSent: number;
   downlinksAcknowledged: number;
@@ -57,6 +61,7 @@ export interface MqttFigures {
 export function createFigures(
   budget: ByteBudget,
   strangers: { readonly count: number },
+  retained: () => { readonly count: number; readonly bytes: number },
 ): MqttFigures {
   return {
     connections: 0,
@@ -83,6 +88,13 @@ export function createFigures(
     unrouted: 0,
     willsPublished: 0,
     willRowsUnreadable: 0,
+    retainedRowsUnreadable: 0,
+    get retained() {
+      return retained().count;
+    },
+    get retainedBytes() {
+      return retained().bytes;
+    },
     qos2Repeats: 0,
     downlinksSent: 0,
     downlinksAcknowledged: 0,

@@ -22,6 +22,7 @@ import { acknowledgeSettled, finishTurn, handleHeld } from "./packets.ts";
 import { PendingAppends } from "./pending_appends.ts";
 import { Retelling } from "./presence.ts";
 import { REASON } from "./reason.ts";
+import { Retained } from "./retained.ts";
 import { SessionSweep } from "./session_sweep.ts";
 import { Strangers } from "./strangers.ts";
 import { closeStopped } from "./stopped.ts";
@@ -69,6 +70,7 @@ export async function startMqttGateway(options: MqttGatewayOptions): Promise<Mqt
   const state = createState(options);
   const listeners = await openListeners(state, options);
   void state.wills.load();
+  void state.retained.load();
   const subscriptions = [
     options.ingress.onSettled((settled) => settle(state, settled)),
     options.ingress.onRoom(roomListener(state)),
@@ -105,6 +107,7 @@ export async function startMqttGateway(options: MqttGatewayOptions): Promise<Mqt
     [Symbol.asyncDispose]: () =>
       drained ??= drain(state, listeners).finally(() => {
         state.wills[Symbol.dispose]();
+        state.retained[Symbol.dispose]();
         cancelSweep();
         listeners.reload?.[Symbol.dispose]();
         retelling[Symbol.dispose]();
@@ -124,13 +127,16 @@ function createState(ports: MqttPorts): GatewayState {
     ...ports,
     readRow: (key) => before.then(() => ports.readRow(key)),
     readRows: (query) => before.then(() => ports.readRows(query)),
-    figures: createFigures(budget, strangers),
+    figures: createFigures(budget, strangers, () => retained),
     budget,
     strangers,
     throttle: new LoginThrottle(),
     owed: new OwedWrites(ingress),
     get wills() {
       return wills;
+    },
+    get retained() {
+      return retained;
     },
     appends: new PendingAppends(),
     sockets: new Set(),
@@ -144,6 +150,7 @@ function createState(ports: MqttPorts): GatewayState {
     nowMs: clock.nowMs(),
   };
   const wills = new Wills(state);
+  const retained = new Retained(state);
   return state;
 }
 

@@ -4,7 +4,11 @@ import type { SuspendedAddresses } from "../../runtime/actor/suspended_actors.ts
 import type { Clock } from "../../runtime/clock.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import type { Ingress, IngressTarget } from "../../runtime/log/ingress.ts";
-import type { GatewayRowQuery, StoredGatewayRow } from "../../runtime/log/partition_log.ts";
+import type {
+  GatewayRow,
+  GatewayRowQuery,
+  StoredGatewayRow,
+} from "../../runtime/log/partition_log.ts";
 import { packHead } from "../../runtime/log/record.ts";
 import type { StoppedPartitions } from "../../runtime/log/stopped_partitions.ts";
 import type { Logger } from "../../runtime/logger.ts";
@@ -17,6 +21,7 @@ import type { Handshake } from "./listener.ts";
 import type { LoginThrottle } from "./login_throttle.ts";
 import type { OwedWrites } from "./owed_writes.ts";
 import type { PendingAppends } from "./pending_appends.ts";
+import type { Retained } from "./retained.ts";
 import { encodeSession, type Session, sessionKey } from "./session.ts";
 import type { Strangers } from "./strangers.ts";
 import type { Wills } from "./wills.ts";
@@ -50,6 +55,7 @@ export interface GatewayState extends MqttPorts {
   readonly strangers: Strangers<Connection | Handshake>;
   readonly owed: OwedWrites;
   readonly wills: Wills;
+  readonly retained: Retained;
   readonly appends: PendingAppends;
   readonly sockets: Set<Connection>;
   /** TLS sockets that are not among `sockets` yet. */
@@ -84,31 +90,37 @@ export function encodeMessage(message: DeviceMessage): Uint8Array {
   return ENCODER.encode(JSON.stringify(message));
 }
 
-/** Offers a message of a connection; never before what the gateway itself owes. */
+/**
+ * Offers a message of a connection; never before what the gateway itself owes.
+ * @param row Written with it, or not at all.
+ */
 export function offer(
   state: GatewayState,
   target: IngressTarget,
   parts: readonly Uint8Array[],
+  row?: GatewayRow,
 ): number | undefined {
   if (state.owed.length > 0 && !state.owed.flush()) return undefined;
-  return state.ingress.offer(target, parts);
+  if (row === undefined) return state.ingress.offer(target, parts);
+  return state.ingress.offerWithRows(target, parts, [row]);
 }
 
 /**
  * Offers the row of a lasting session; undefined if there is no room.
- * @param parts A message of the device, to be durable in the same step as the row.
+ * @param parts A message of the device, to be durable in the same step as the row; so are `rows`.
  */
 export function offerSession(
   state: GatewayState,
   { key, target }: Identity,
   session: Session,
   parts?: readonly Uint8Array[],
+  rows: readonly GatewayRow[] = [],
 ): number | undefined {
   if (state.owed.length > 0 && !state.owed.flush()) return undefined;
   const row = { key: sessionKey(key), value: encodeSession(session) };
   const append = parts === undefined
     ? state.ingress.offerRow(row.key, row.value)
-    : state.ingress.offerWithRows(target, parts, [row]);
+    : state.ingress.offerWithRows(target, parts, [row, ...rows]);
   if (append === undefined) return undefined;
   session.rowAppend = append;
   session.hasRow = true;

@@ -228,8 +228,10 @@ function findSession(
   plan: ConnectPlan,
   resume: (connection: Connection) => void,
 ): void {
-  if (!state.wills.isLoaded) { // It may have one that is due.
-    state.wills.loaded.then(() => {
+  const { wills, retained } = state;
+  // It may have a will that is due, and retained messages for its subscriptions.
+  if (!wills.isLoaded || !retained.isLoaded) {
+    Promise.all([wills.loaded, retained.loaded]).then(() => {
       if (connection.stage === "connecting") findSession(state, connection, identity, plan, resume);
     });
     return;
@@ -320,7 +322,6 @@ function connackOf(
   const properties: NonNullable<IConnackPacket["properties"]> = {
     sessionExpiryInterval: session.expirySeconds,
     receiveMaximum: LIMITS.mqttReceiveMaximum,
-    retainAvailable: false,
     maximumPacketSize: PACKET_BYTES_MAX,
     topicAliasMaximum: LIMITS.mqttTopicAliasMax,
     sharedSubscriptionAvailable: false,

@@ -19,7 +19,7 @@ import type { GatewayState } from "./gateway_state.ts";
 import { connect, PACKET_BYTES_MAX } from "./login.ts";
 import { askDelivery } from "./presence.ts";
 import { REASON } from "./reason.ts";
-import { subscribe, unsubscribe } from "./subscriptions.ts";
+import { sendRetained, subscribe, unsubscribe } from "./subscriptions.ts";
 import { publish, release } from "./uplinks.ts";
 
 /** Handles what a socket gave. `chunk` is not kept. */
@@ -305,6 +305,7 @@ export function acknowledgeSettled(state: GatewayState, connection: Connection):
   state.figures.acknowledgementsSent += count;
   // Ids of QoS 2 messages may be durable now.
   if (connection.session!.outgoing.size > 0) pumpDownlinks(state, connection);
+  if (connection.fresh !== undefined) sendRetained(state, connection);
   if (isDelivering) askDelivery(state, connection);
   if (count > 0 && (connection.paused & PAUSE.unacked) !== 0 && !connection.isOverdrawn) {
     connection.unpause(PAUSE.unacked, state.clock.monotonicMs());

@@ -23,7 +23,6 @@ export const REASON = {
   quotaExceeded: 0x97,
   administrative: 0x98,
   payloadInvalid: 0x99,
-  retainNotSupported: 0x9a,
   sharedNotSupported: 0x9e,
   rateExceeded: 0x9f,
 } as const;

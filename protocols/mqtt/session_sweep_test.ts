@@ -27,7 +27,7 @@ Deno.test("a session that left memory while its page was read is left alone", as
     clock,
     logger: silentLogger,
     readRows: () => read.promise,
-    figures: createFigures({ bytes: 0 }, { count: 0 }),
+    figures: createFigures({ bytes: 0 }, { count: 0 }, () => ({ count: 0, bytes: 0 })),
     owed: new OwedWrites(ingress),
     byDevice: new Map(),
     away: new Map(),

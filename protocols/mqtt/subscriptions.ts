@@ -6,10 +6,13 @@ import { ACK } from "./ack_queue.ts";
 import { close } from "./closing.ts";
 import { encodePacket } from "./codec.ts";
 import type { Connection } from "./connection.ts";
+import { sendCopy } from "./downlink.ts";
 import { type GatewayState, offerSession } from "./gateway_state.ts";
 import { REASON } from "./reason.ts";
 import { type Session, type Subscription, withSubscription } from "./session.ts";
 import { isMatch, matchesCalls } from "./topic.ts";
+
+const NONE: readonly Subscription[] = [];
 
 /** @returns False if there is no room for the session's row: nothing was changed, try again. */
 export function subscribe(
@@ -32,6 +35,7 @@ export function subscribe(
   let next = session.subscriptions;
   let isDelivering = false;
   const granted: number[] = [];
+  const fresh: Subscription[] = [];
   for (const asked of subscriptions) {
     const reason = refusalOf(asked, prefix, next);
     if (reason !== 0) {
@@ -39,15 +43,40 @@ export function subscribe(
       continue;
     }
     granted.push(asked.qos);
-    next = withSubscription(next, subscriptionOf(asked, id));
+    const subscription = subscriptionOf(asked, id);
+    const { rh = 0 } = asked;
+    const isNew = !next.some(({ filter }) => filter === asked.topic);
+    // 5: 3.3.1-9 to -11. What is retained is the device's own.
+    if ((rh === 0 || (rh === 1 && isNew)) && asked.nl !== true) fresh.push(subscription);
+    next = withSubscription(next, subscription);
     isDelivering ||= isMatch(asked.topic, `${prefix}properties/set`) ||
       matchesCalls(asked.topic, prefix);
   }
   const append = store(state, connection, session, next);
   if (append === undefined) return false;
   const bytes = encodePacket({ cmd: "suback", messageId, granted }, connection.version);
-  acknowledgeEncoded(state, connection, append, bytes, isDelivering);
+  acknowledgeEncoded(state, connection, append, bytes, isDelivering, fresh);
   return true;
+}
+
+/** After its SUBACK: what is retained, for each new subscription by itself. */
+export function sendRetained(state: GatewayState, connection: Connection): void {
+  const { identity, fresh = NONE } = connection;
+  connection.fresh = undefined;
+  for (const { filter, qos, id } of fresh) {
+    for (const message of state.retained.matching(identity!.key, identity!.prefix, filter)) {
+      const { suffix, payload, passedOn, expiresAtMs } = message;
+      sendCopy(state, connection, {
+        topic: suffix,
+        payload,
+        qos: Math.min(qos, message.qos) as 0 | 1 | 2,
+        isRetained: true,
+        passedOn,
+        subscriptionIds: id === undefined ? [] : [id],
+        expiresAtMs,
+      });
+    }
+  }
 }
 
 /** @returns False if there is no room for the session's row: nothing was changed, try again. */
@@ -120,9 +149,10 @@ function acknowledgeEncoded(
   append: number,
   bytes: Uint8Array,
   isDelivering: boolean,
+  fresh: readonly Subscription[] = NONE,
 ): void {
   connection.acks.push(append, ACK.encoded, 0, 0, 0);
-  (connection.encoded ??= []).push({ bytes, isDelivering });
+  (connection.encoded ??= []).push({ bytes, isDelivering, fresh });
   if (append > state.ingress.settled) {
     state.appends.add(append, connection, state.clock.monotonicMs());
   }

@@ -8,6 +8,7 @@ import { REASON } from "./reason.ts";
 export function sweep(state: GatewayState): void {
   const now = state.clock.monotonicMs();
   state.wills.publishDue();
+  state.retained.deleteExpired();
   state.copyBytes = copyBytesOf(state);
   for (const connection of state.sockets) sweepOne(state, connection, now);
   for (const { deadlineMs, socket } of state.handshakes) {

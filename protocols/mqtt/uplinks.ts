@@ -4,6 +4,7 @@
  */
 import type { Buffer } from "node:buffer";
 import type { Issue } from "../../runtime/errors.ts";
+import type { GatewayRow } from "../../runtime/log/partition_log.ts";
 import { type Carried, withCarried } from "../../actors/device/carried.ts";
 import { type DecodedUplink, decodeUplink } from "../../actors/device/uplink.ts";
 import { denialOf } from "./access.ts";
@@ -21,12 +22,16 @@ import {
   offerSession,
 } from "./gateway_state.ts";
 import { LIMITS } from "../../runtime/limits.ts";
-import { carriedOf, passedOnOf } from "./publish_properties.ts";
+import { carriedOf, NO_PROPERTIES, passedOnOf } from "./publish_properties.ts";
 import { REASON } from "./reason.ts";
+import type { RetainedChange } from "./retained.ts";
 import { decodeTopic, isOwnTopic } from "./routing.ts";
+import { encodeSession } from "./session.ts";
 
 /** Paths of refused points that one `errors` message names. */
 const ISSUES_TOLD_MAX = 10;
+const RETAINED_FULL =
+  "Cannot retain the message: too many, or too large, for its device or project";
 
 const frame: PublishFrame = createPublishFrame();
 const TEXT = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -44,9 +49,6 @@ export function publish(
 ): boolean {
   const fault = readPublish(bytes, at, end, connection.isV5, frame);
   if (fault !== 0) return violates(state, connection, fault);
-  if (frame.isRetain && connection.isV5) {
-    return violates(state, connection, REASON.retainNotSupported);
-  }
   if (frame.qos === 2) {
     const { qos2 } = connection.session!;
     if (qos2.has(frame.packetId)) return repeat(state, connection);
@@ -114,13 +116,74 @@ function route(
       `Cannot keep its properties: mqttCarriedBytesMax is ${LIMITS.mqttCarriedBytesMax}`;
     return refuse(state, connection, suffix, "properties_too_large", detail, REASON.quotaExceeded);
   }
+  if (frame.isRetain && payload.length === 0 && !isOwnTopic(suffix)) {
+    return deleteRetained(state, connection, suffix);
+  }
   const decoded = decodeTopic(suffix, payload, state.directory, product, state.nowMs);
-  if (!take(state, connection, suffix, decoded, carried)) return false;
+  const change = frame.isRetain && decoded.ok
+    ? planRetained(state, connection, suffix, payload, passedOn)
+    : undefined;
+  // Where it cannot be said so, the message is taken, and the one before not kept either.
+  const isFull = change === "full";
+  if (isFull && connection.isV5 && frame.qos > 0) {
+    return refuse(state, connection, suffix, "retained_full", RETAINED_FULL, REASON.quotaExceeded);
+  }
+  const made = isFull ? planRetained(state, connection, suffix, NO_PROPERTIES) : change;
+  if (!take(state, connection, suffix, decoded, carried, made as RetainedChange | undefined)) {
+    return false;
+  }
+  if (isFull) {
+    countRefusal(state, "retained_full");
+    tell(state, connection, suffix, "retained_full", RETAINED_FULL);
+  }
   const isKept = decoded.ok && !isSuspended(state, connection.identity!.key);
   if (!isKept || !isOwnTopic(suffix)) return true;
   state.figures.unrouted++;
   copyToItself(state, connection, suffix, payload, passedOn);
   return true;
+}
+
+function planRetained(
+  state: GatewayState,
+  connection: Connection,
+  suffix: string,
+  payload: Uint8Array,
+  passedOn: Uint8Array = NO_PROPERTIES,
+): RetainedChange | "full" | undefined {
+  return state.retained.plan(connection.identity!.key, {
+    suffix,
+    payload: Uint8Array.from(payload), // A view of what the next read overwrites.
+    qos: frame.qos as 0 | 1 | 2,
+    passedOn,
+    expiresAtMs: expiresAtMs(state),
+  });
+}
+
+/** No message of properties or an event is empty: this one only deletes what was retained. */
+function deleteRetained(state: GatewayState, connection: Connection, suffix: string): boolean {
+  const change = planRetained(state, connection, suffix, NO_PROPERTIES) as
+    | RetainedChange
+    | undefined;
+  const { session, identity } = connection;
+  let append: number | undefined = 0;
+  if (change !== undefined) {
+    const { key, value } = change.row;
+    if (state.owed.length > 0 && !state.owed.flush()) return false;
+    append = state.ingress.offerRow(key, value);
+    if (append === undefined) return false;
+    change.commit();
+  }
+  if (frame.qos === 2) {
+    session!.qos2.add(frame.packetId);
+    if (session!.isLasting) state.owed.row(identity!.key, encodeSession(session!), session!);
+  }
+  acknowledge(state, connection, append, REASON.ok, 0);
+  return true;
+}
+
+/** Of the message in `frame`. */
+function expiresAtMs(state: GatewayState): number {
+  return frame.expirySeconds < 0 ? Infinity : state.nowMs + frame.expirySeconds * 1_000;
 }
 
 /**
@@ -137,7 +200,6 @@ function copyToItself(
   const { identity, session, isOpen } = connection;
   const match = isOpen ? session!.match(identity!.prefix + topic, true) : undefined;
   if (match === undefined) return;
-  const { expirySeconds } = frame;
   sendCopy(state, connection, {
     topic,
     payload: Uint8Array.from(payload), // A view of what the next read overwrites.
@@ -145,7 +207,7 @@ function copyToItself(
     isRetained: frame.isRetain && match.isRetainKept,
     passedOn,
     subscriptionIds: match.ids,
-    expiresAtMs: expirySeconds < 0 ? Infinity : state.nowMs + expirySeconds * 1_000,
+    expiresAtMs: expiresAtMs(state),
   });
 }
 
@@ -176,6 +238,7 @@ function take(
   suffix: string,
   decoded: DecodedUplink,
   carried?: Carried,
+  change?: RetainedChange,
 ): boolean {
   if (!decoded.ok) {
     state.figures.pointsRefused += decoded.refused.length;
@@ -191,7 +254,7 @@ function take(
     return refuseSuspended(state, connection, suffix);
   }
   const parts = carried === undefined ? decoded.parts : withCarried(decoded.parts, carried);
-  if (!accept(state, connection, parts)) return false;
+  if (!accept(state, connection, parts, change)) return false;
   state.figures.pointsOffered += decoded.points;
   if (decoded.refused.length > 0) tellRefused(state, connection, suffix, decoded.refused);
   return true;
@@ -202,11 +265,13 @@ function accept(
   state: GatewayState,
   connection: Connection,
   parts: readonly Uint8Array[],
+  change?: RetainedChange,
 ): boolean {
   const append = frame.qos === 2
-    ? offerOnce(state, connection, parts)
-    : offer(state, connection.identity!.target, parts);
+    ? offerOnce(state, connection, parts, change?.row)
+    : offer(state, connection.identity!.target, parts, change?.row);
   if (append === undefined) return false;
+  change?.commit();
   state.figures.offered++;
   acknowledge(state, connection, append, REASON.ok, frame.payloadEnd - frame.payloadStart);
   return true;
@@ -217,13 +282,14 @@ function offerOnce(
   state: GatewayState,
   connection: Connection,
   parts: readonly Uint8Array[],
+  row: GatewayRow | undefined,
 ): number | undefined {
   const identity = connection.identity!;
   const session = connection.session!;
   session.qos2.add(frame.packetId);
   const append = session.isLasting
-    ? offerSession(state, identity, session, parts)
-    : offer(state, identity.target, parts);
+    ? offerSession(state, identity, session, parts, row === undefined ? [] : [row])
+    : offer(state, identity.target, parts, row);
   if (append === undefined) session.qos2.delete(frame.packetId);
   return append;
 }

@@ -12,10 +12,11 @@
 import { messageOf } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import { untilDurable } from "../../runtime/log/ingress.ts";
+import type { GatewayRow } from "../../runtime/log/partition_log.ts";
 import { type Carried, withCarried } from "../../actors/device/carried.ts";
 import { countRefusal, type GatewayState, isSuspended, targetOf } from "./gateway_state.ts";
-import { carriedOf } from "./publish_properties.ts";
-import { decodeTopic } from "./routing.ts";
+import { carriedOf, NO_PROPERTIES } from "./publish_properties.ts";
+import { decodeTopic, isOwnTopic } from "./routing.ts";
 import { decodeWill, encodeWill, type Will, WILL_PREFIX, willKey } from "./will_row.ts";
 
 interface PendingWill {
@@ -126,8 +127,9 @@ export class Wills implements Disposable {
 
   /** Publishes what is due, at a bounded rate: a node that died leaves many at once. */
   publishDue(): void {
-    const { owed, clock, isDraining } = this.#state;
-    if (isDraining || this.#pending.size === 0 || !owed.flush()) return;
+    const { owed, clock, isDraining, retained } = this.#state;
+    const isHeld = isDraining || !retained.isLoaded; // It may be retained.
+    if (isHeld || this.#pending.size === 0 || !owed.flush()) return;
     const nowMs = clock.nowMs();
     let left: number = LIMITS.mqttWillsPerSecondMax;
     for (const [key, { will, dueAtMs }] of this.#pending) {
@@ -157,6 +159,14 @@ export class Wills implements Disposable {
     if (!this.#release(key, will)) return;
     const [product, device] = key.split("/") as [string, string];
     const nowMs = state.clock.nowMs();
+    if (will.isRetained && will.payload.length === 0 && !isOwnTopic(will.suffix)) {
+      state.figures.willsPublished++;
+      state.owed.put(key, willKey(key), undefined);
+      for (const { key: rowKey, value } of this.#retain(key, will)) {
+        state.owed.put(key, rowKey, value);
+      }
+      return;
+    }
     const decoded = decodeTopic(will.suffix, will.payload, state.directory, product, nowMs);
     const code = decoded.ok ? (isSuspended(state, key) ? "suspended" : undefined) : decoded.code;
     if (!decoded.ok || code !== undefined) {
@@ -169,7 +179,23 @@ export class Wills implements Disposable {
     state.figures.willsPublished++;
     const carried = carriedOf(will.passedOn) as Carried | undefined; // It was checked at its CONNECT.
     const parts = withCarried(decoded.parts, { isWill: true, ...carried });
-    state.owed.message({ key, target: targetOf(product, device) }, parts, [{ key: willKey(key) }]);
+    const rows = [{ key: willKey(key) }, ...will.isRetained ? this.#retain(key, will) : []];
+    state.owed.message({ key, target: targetOf(product, device) }, parts, rows);
+  }
+
+  /** @returns The row to be written with it. One that finds no room is published all the same. */
+  #retain(key: string, { suffix, payload, qos, passedOn, expirySeconds }: Will): GatewayRow[] {
+    const { retained, clock } = this.#state;
+    const expiresAtMs = expirySeconds < 0 ? Infinity : clock.nowMs() + expirySeconds * 1_000;
+    const message = { suffix, payload, qos, passedOn, expiresAtMs };
+    let change = retained.plan(key, message);
+    if (change === "full") {
+      countRefusal(this.#state, "retained_full");
+      change = retained.plan(key, { ...message, payload: NO_PROPERTIES });
+    }
+    if (change === undefined || change === "full") return [];
+    change.commit();
+    return [change.row];
   }
 
   /** @returns Key of the last row; undefined at the end. */

@@ -101,7 +101,6 @@ Deno.test("a CONNACK of MQTT 5 tells our limits", async () => {
   assert.deepEqual({ ...connack.properties }, {
     sessionExpiryInterval: 604_800,
     receiveMaximum: 1_000,
-    retainAvailable: false,
     maximumPacketSize: 73_728,
     assignedClientIdentifier: "p/d1",
     topicAliasMaximum: 16,

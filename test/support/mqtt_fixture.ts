@@ -53,6 +53,10 @@ export class FakeDirectory implements DeviceDirectory {
     return this.eventIssues("", "", value, part);
   }
 
+  projectOf(): string {
+    return "default";
+  }
+
   lateDaysMax(): number {
     return 30;
   }

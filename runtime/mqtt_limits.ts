@@ -1,0 +1,33 @@
+/** Bounds of the MQTT gateway's newer parts; the others are in limits.ts. */
+import { assert } from "./errors.ts";
+import { LIMITS } from "./limits.ts";
+
+export const MQTT_LIMITS = {
+  /** Retained messages of one device. */
+  retainedPerDeviceMax: 32,
+  /**
+   * Their bytes: topics, payloads and properties. All of a device are one row, written anew with each
+   * change. Too big: the row has no room.
+   */
+  retainedBytesPerDeviceMax: 32 * 1024,
+  /** Of all devices of one project, so that no project takes all the memory there is. */
+  retainedPerProjectMax: 100_000,
+  retainedBytesPerProjectMax: 64 * 1024 * 1024,
+  /** Of all: they are in memory. */
+  retainedBytesMax: 128 * 1024 * 1024,
+  /** Rows of one page when they are read at the start. */
+  retainedPageRows: 500,
+  /** How often expired ones are looked for, and devices whose row is written for it at a time. */
+  retainedExpiryMs: 60_000,
+  retainedExpiryRowsMax: 1_000,
+} as const;
+
+assert(
+  MQTT_LIMITS.retainedBytesPerDeviceMax * 4 / 3 + MQTT_LIMITS.retainedPerDeviceMax * 200 < 65_536,
+  "retained messages of a device must fit into their row",
+);
+assert(
+  MQTT_LIMITS.retainedPerDeviceMax <= LIMITS.mqttCopiesMax &&
+    MQTT_LIMITS.retainedBytesPerDeviceMax <= LIMITS.mqttCopyBytesMax,
+  "all retained messages of a device must be able to wait for it",
+);
