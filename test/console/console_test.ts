@@ -7,7 +7,7 @@ import { buildPlant, PLANT_ENTRY } from "../support/plant.ts";
 import { callsService, seesEvents } from "./call_steps.ts";
 import { killsChild, worksOffDeadLetters } from "./cluster_steps.ts";
 import { editsShadow, findsDevices, makesDevice, rotatesSecret } from "./device_steps.ts";
-import { guardsModel, writesModel } from "./product_steps.ts";
+import { breaksModel, guardsModel, writesModel } from "./product_steps.ts";
 import { PAGES } from "./visits.ts";
 
 const ignore = await requirePeer("chromium") === undefined;
@@ -112,6 +112,7 @@ const STEPS = [
   ],
   ["events that come while one reads wait to be shown", seesEvents],
   ["a product is made, and its model written in a form and as JSON", writesModel],
+  ["breaking changes of a model are named, and an older one comes back", breaksModel],
   ["unsaved changes of a model, and those of others, are not lost by a click", guardsModel],
   ["a child that is ended comes back before one's eyes", killsChild],
   ["a gap of the ledger leads to its messages, which are worked off", worksOffDeadLetters],

@@ -43,10 +43,44 @@ export async function writesModel(stage: TestConsole): Promise<void> {
   assert.equal(await page.getByLabel("Value", { exact: true }).nth(1).inputValue(), "1");
   assert.deepEqual(await own.axe(), []);
   await publish.click();
+  const asked = page.getByRole("dialog", { name: "Publish the thing model of meter" });
+  await asked.getByText("2 harmless changes").waitFor();
+  assert.deepEqual(await own.axe(), []);
+  await asked.getByRole("button", { name: "Publish" }).click();
   await page.getByText("Published: it counts").waitFor();
   const api = await stage.roost.api();
   const model = await api.request<{ properties: unknown[] }>("GET", "/api/v1/products/meter/model");
   assert.equal(model.properties.length, 1);
+  assert.deepEqual(own.complaints, []);
+}
+
+/** Breaking changes are named, and typed for; an older version comes back as a draft. */
+export async function breaksModel(stage: TestConsole): Promise<void> {
+  await using own = await stage.openAt("/products/meter");
+  const { page } = own;
+  await page.getByRole("button", { name: /^energy/ }).click();
+  await page.getByLabel("Largest").fill("100");
+  await page.getByRole("button", { name: "Publish" }).click();
+  const asked = page.getByRole("dialog", { name: "Publish the thing model of meter" });
+  await asked.getByText("1 breaking change").waitFor();
+  await asked.getByText("properties.energy.dataType.specs.max").waitFor();
+  const publish = asked.getByRole("button", { name: "Publish" });
+  assert.ok(await publish.isDisabled(), "the key is typed first");
+  assert.deepEqual(await own.axe(), []);
+  await asked.getByRole("textbox").fill("meter");
+  await publish.click();
+  await page.getByText("Published: it counts").waitFor();
+  await page.getByRole("tab", { name: "Versions" }).click();
+  await page.getByRole("button", { name: "version 2" }).getByText("Breaking").waitFor();
+  assert.deepEqual(await own.axe(), []);
+  await page.getByRole("button", { name: "version 1" }).click();
+  const sheet = page.getByRole("dialog", { name: "version 1" });
+  await sheet.getByRole("button", { name: "Load as a draft" }).click();
+  await page.getByRole("button", { name: /^energy/ }).getByText("1,000,000 kWh").waitFor();
+  await page.getByRole("button", { name: "Publish" }).click();
+  await asked.getByText("1 harmless change").waitFor();
+  await publish.click();
+  await page.getByText("version 3").waitFor();
   assert.deepEqual(own.complaints, []);
 }
 
@@ -69,6 +103,7 @@ export async function guardsModel(stage: TestConsole): Promise<void> {
   await page.getByRole("button", { name: "Publish" }).click();
   await page.getByText("Somebody changed the product while you wrote").waitFor();
   await page.getByRole("button", { name: "Overwrite" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Publish" }).click();
   await page.getByText("Published: it counts").waitFor();
   await page.getByRole("tab", { name: "Settings" }).click();
   assert.equal(await page.getByLabel("Name").inputValue(), "Meter, new");

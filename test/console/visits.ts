@@ -19,6 +19,7 @@ export const PAGES: readonly Visit[] = [
   { name: "device-credentials", path: "/devices/pump/p-01?tab=credentials", ready: ".credentials" },
   { name: "products", path: "/products", ready: ".rows .row" },
   { name: "product", path: "/products/pump", ready: ".feature" },
+  { name: "product-versions", path: "/products/pump?tab=versions", ready: ".versions li" },
   { name: "product-settings", path: "/products/pump?tab=settings", ready: ".settings form" },
   { name: "cluster", path: "/cluster", ready: ".partitions" },
   { name: "dead-letters", path: "/dead-letters", ready: ".table" },

@@ -55,6 +55,20 @@ const zh = {
   too_many_fields: "最多 {max} 个字段",
   too_large: "物模型为 {bytes} B，上限 {max} B",
   not_list: "应为列表",
+  breaking: "{n} 处破坏性变更",
+  harmless: "{n} 处兼容变更",
+  changes: "{n} 处变更",
+  change_added: "新增",
+  change_removed: "删除",
+  change_type: "类型",
+  change_range: "范围",
+  change_unit: "单位",
+  change_length: "长度",
+  change_size: "项数",
+  change_values: "取值",
+  change_access: "访问方式",
+  change_required: "必填",
+  change_title: "说明",
 };
 
 const en: Record<keyof typeof zh, string> = {
@@ -112,6 +126,20 @@ const en: Record<keyof typeof zh, string> = {
   too_many_fields: "At most {max} fields",
   too_large: "The model has {bytes} B, at most {max} are taken",
   not_list: "A list",
+  breaking: "{n} breaking change | {n} breaking changes",
+  harmless: "{n} harmless change | {n} harmless changes",
+  changes: "{n} change | {n} changes",
+  change_added: "Added",
+  change_removed: "Removed",
+  change_type: "Type",
+  change_range: "Range",
+  change_unit: "Unit",
+  change_length: "Length",
+  change_size: "Size",
+  change_values: "Values",
+  change_access: "Access",
+  change_required: "Required",
+  change_title: "Words",
 };
 
 export type ModelKey = keyof typeof zh;
