@@ -16,6 +16,7 @@ import { createDeviceStandings, type DeviceStandings } from "./device/device_sta
 import { DeviceRegistry } from "./device/registry.ts";
 import { JobFiles } from "./job/job_files.ts";
 import { Jobs } from "./job/jobs.ts";
+import { Groups } from "./group/groups.ts";
 import { startProjectRemovals } from "./project/project_removals.ts";
 import { Projects } from "./project/projects.ts";
 import { Products } from "./product/products.ts";
@@ -35,6 +36,7 @@ export interface Registry extends AsyncDisposable {
   readonly users: Users;
   readonly products: Products;
   readonly devices: DeviceRegistry;
+  readonly groups: Groups;
   readonly sessions: Sessions;
   readonly keys: ApiKeys;
   readonly jobs: Jobs;
@@ -94,6 +96,7 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
     users,
     products: new Products({ store, clock, changes }),
     devices: new DeviceRegistry({ store, clock, random, changes, keyring }),
+    groups: new Groups({ store, clock, random }),
     sessions: new Sessions({ store, clock, random, passwords }),
     keys: new ApiKeys({ store, clock, random }),
     jobs: new Jobs({ store, clock, random }),

@@ -80,8 +80,8 @@ async function seenRound(
   own: readonly string[] | undefined,
   after: { readonly atMs: number; readonly key: string } | undefined,
 ): Promise<Round> {
-  const { product, q, tag, limit } = query;
-  const isFiltered = (q ?? "") !== "" || tag !== undefined;
+  const { product, q, tag, groups, limit } = query;
+  const isFiltered = (q ?? "") !== "" || tag !== undefined || groups !== undefined;
   const looked = isFiltered ? ROUND_DEVICES : Math.min(ROUND_DEVICES, limit + 1);
   const seen = await views.bySeen({
     isDescending: query.sort === "-lastSeenAt",

@@ -28,6 +28,8 @@ export interface DeviceFilter {
   /** Part of device or name; ASCII letters in either case. */
   readonly q?: string;
   readonly tag?: string;
+  /** In one of these groups; none: no device passes. */
+  readonly groups?: readonly string[];
 }
 
 export interface DeviceRows {
@@ -124,6 +126,7 @@ export async function findDevices(
     const names = sql.join(ofProduct.map((key) => key.slice(product.length + 1)));
     const conditions = [...fixed, sql<boolean>`device in (${names})`, ...filters];
     if (filter.tag !== undefined) conditions.push(hasTag(filter.tag));
+    if (filter.groups !== undefined) conditions.push(isInGroup(filter.groups));
     const { rows } = await sql<DevicesTable>`select * from devices ${where(conditions)}`
       .execute(store.db);
     found.push(...rows);
@@ -137,7 +140,8 @@ function scanOf(filter: DeviceFilter, order: ListOrder): Scan {
   const isByKey = order.columns === DEVICE_ORDERS[""];
   const canFix = isByKey || order.columns === DEVICE_ORDERS.device;
   // Tags are in order of product and device, and know no names.
-  const isOfTag = tag !== undefined && !isSearch && canFix && (isByKey || product !== undefined);
+  const isPlain = !isSearch && filter.groups === undefined;
+  const isOfTag = tag !== undefined && isPlain && canFix && (isByKey || product !== undefined);
   const fixed = [isOfTag ? sql<boolean>`tag = ${tag}` : sql<boolean>`project = ${project}`];
   const filters: RawBuilder<boolean>[] = [];
   if (isOfTag) filters.push(isOfProject(project));
@@ -147,6 +151,7 @@ function scanOf(filter: DeviceFilter, order: ListOrder): Scan {
   else if (product !== undefined) filters.push(sql`+product = ${product}`);
   if (isSearch) filters.push(sql`(${contains("device", q)} or ${contains("name", q)})`);
   if (tag !== undefined && !isOfTag) filters.push(hasTag(tag));
+  if (filter.groups !== undefined) filters.push(isInGroup(filter.groups));
   return {
     table: isOfTag ? "device_tags" : "devices",
     fixed,
@@ -166,6 +171,12 @@ function isOfProject(project: string): RawBuilder<boolean> {
 function hasTag(tag: string): RawBuilder<boolean> {
   return sql`exists (select 1 from device_tags where device_tags.tag = ${tag}
     and device_tags.product = devices.product and device_tags.device = devices.device)`;
+}
+
+function isInGroup(groups: readonly string[]): RawBuilder<boolean> {
+  if (groups.length === 0) return NOTHING;
+  return sql`exists (select 1 from group_devices where group_devices.product = devices.product
+    and group_devices.device = devices.device and group_devices.group_id in (${sql.join(groups)}))`;
 }
 
 /** After `from`, up to `end`. */

@@ -236,6 +236,8 @@ export class DeviceRegistry {
       await transaction.deleteFrom("devices")
         .where("product", "=", product).where("device", "=", device).execute();
       await writeTags(transaction, product, device, []);
+      await transaction.deleteFrom("group_devices")
+        .where("product", "=", product).where("device", "=", device).execute();
       await replaceOld(transaction, product, device, undefined);
       await recordChange(transaction, { kind: "device_deleted", product, device, atMs });
       return accepted(true);

@@ -34,6 +34,7 @@ export const PROJECT_TABLES = [
   "api_keys",
   "answer_totals",
   "audit_heads",
+  "device_groups",
   "jobs",
   "users",
 ] as const;
@@ -106,7 +107,7 @@ async function removeSlice(
   const devices = await transaction.selectFrom("devices")
     .select(["product", "device"]).where("project", "=", project).limit(SLICE_ROWS).execute();
   for (const { product, device } of devices) {
-    for (const table of ["devices", "device_tags", "device_secrets"] as const) {
+    for (const table of ["devices", "device_tags", "device_secrets", "group_devices"] as const) {
       await transaction.deleteFrom(table)
         .where("product", "=", product).where("device", "=", device).execute();
     }

@@ -16,6 +16,7 @@ export const REGISTRY_MIGRATIONS: readonly Migration[] = [
   { id: 7, name: "credentials of devices", up: addCredentials },
   { id: 8, name: "create jobs", up: createJobs },
   { id: 9, name: "create model versions", up: createModelVersions },
+  { id: 10, name: "create groups", up: createGroups },
 ];
 
 async function createRegistry(db: Kysely<unknown>): Promise<void> {
@@ -252,6 +253,34 @@ async function createModelVersions(db: Kysely<unknown>): Promise<void> {
     and not exists (select 1 from product_models m where m.product = p.key)`.execute(db);
   await sql`update products set model_version = 1
     where model is not null and model_version = 0`.execute(db);
+}
+
+async function createGroups(db: Kysely<unknown>): Promise<void> {
+  await db.schema.createTable("device_groups").ifNotExists()
+    .addColumn("id", "varchar(64)", (column) => column.primaryKey())
+    .addColumn("project", "varchar(64)", (column) => column.notNull())
+    .addColumn("name", "varchar(128)", (column) => column.notNull())
+    .addColumn("parent", "varchar(64)")
+    .addColumn("version", "integer", (column) => column.notNull())
+    .addColumn("created_at", "bigint", (column) => column.notNull())
+    .addColumn("updated_at", "bigint", (column) => column.notNull())
+    .execute();
+  await db.schema.createTable("group_devices").ifNotExists()
+    .addColumn("group_id", "varchar(64)", (column) => column.notNull())
+    .addColumn("product", "varchar(64)", (column) => column.notNull())
+    .addColumn("device", "varchar(64)", (column) => column.notNull())
+    .addPrimaryKeyConstraint("group_devices_key", ["group_id", "product", "device"])
+    .execute();
+  const indexes = {
+    device_groups_by_id: ["device_groups", "project", "id", "parent"],
+    device_groups_by_name: ["device_groups", "project", "name", "id"],
+    device_groups_by_created: ["device_groups", "project", "created_at", "id"],
+    device_groups_by_parent: ["device_groups", "parent"],
+    group_devices_of_device: ["group_devices", "product", "device", "group_id"],
+  };
+  for (const [name, [table, ...columns]] of Object.entries(indexes)) {
+    await db.schema.createIndex(name).ifNotExists().on(table!).columns(columns).execute();
+  }
 }
 
 type ColumnType = "integer" | "bigint" | "text" | "blob" | `varchar(${number})`;

@@ -82,6 +82,23 @@ export interface DeviceTagsTable {
   device: string;
 }
 
+/** See `actors/group/groups.ts`. */
+export interface DeviceGroupsTable {
+  id: string;
+  project: string;
+  name: string;
+  parent: string | null;
+  version: number;
+  created_at: number;
+  updated_at: number;
+}
+
+export interface GroupDevicesTable {
+  group_id: string;
+  product: string;
+  device: string;
+}
+
 /** What gateways and actors have to know of changes, in order; see `actors/device/changes.ts`. */
 export interface ChangesTable {
   id: Generated<number>;
@@ -234,6 +251,8 @@ export interface RegistryTables {
   devices: DevicesTable;
   device_secrets: DeviceSecretsTable;
   device_tags: DeviceTagsTable;
+  device_groups: DeviceGroupsTable;
+  group_devices: GroupDevicesTable;
   changes: ChangesTable;
   followers: FollowersTable;
   users: UsersTable;

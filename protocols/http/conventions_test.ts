@@ -26,6 +26,7 @@ async function opened(): Promise<Fixture> {
   for (const device of ["a", "b"]) await harness.devices.create({ product: "pump", device });
   const owner = await harness.login("owner");
   for (let i = 0; i < 3; i++) await harness.key("devices:read");
+  for (const name of ["A", "B", "C"]) await harness.groups.create("default", { name });
   for (const id of ["north", "south"]) await harness.projects.create({ id });
   for (const role of ["operator", "viewer"] as const) await harness.login(role);
   const document = await (await harness.send("GET", "/openapi.json")).json();
@@ -52,6 +53,7 @@ Deno.test("each list pages in each of its orders, and refuses cursors and fields
   assert.deepEqual(lists.map(({ path }) => path).sort(), [
     "/api/v1/cluster/dead-letters",
     "/api/v1/devices",
+    "/api/v1/groups",
     "/api/v1/keys",
     "/api/v1/products",
     "/api/v1/projects",

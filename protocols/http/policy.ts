@@ -96,6 +96,14 @@ export const POLICIES: Readonly<Record<string, Policy>> = {
   "GET /api/v1/devices/{product}/{device}/calls/{callId}": caller("viewer", "devices:read"),
   "DELETE /api/v1/devices/{product}/{device}/calls/{callId}": caller("operator", "devices:write"),
 
+  "POST /api/v1/groups": caller("operator", "devices:write"),
+  "GET /api/v1/groups": caller("viewer", "devices:read"),
+  "GET /api/v1/groups/{id}": caller("viewer", "devices:read"),
+  "PATCH /api/v1/groups/{id}": caller("operator", "devices:write"),
+  "DELETE /api/v1/groups/{id}": caller("operator", "devices:write"),
+  "PUT /api/v1/groups/{id}/devices/{product}/{device}": caller("operator", "devices:write"),
+  "DELETE /api/v1/groups/{id}/devices/{product}/{device}": caller("operator", "devices:write"),
+
   "GET /api/v1/endpoints": caller("viewer", "any"),
   "GET /api/v1/live": caller("viewer", "any"),
 

@@ -32,6 +32,8 @@ const VIEWER = [
   "GET /api/v1/devices/{product}/{device}/events",
   "GET /api/v1/devices/{product}/{device}/calls",
   "GET /api/v1/devices/{product}/{device}/calls/{callId}",
+  "GET /api/v1/groups",
+  "GET /api/v1/groups/{id}",
   "GET /api/v1/endpoints",
   "GET /api/v1/live",
   "GET /api/v1/jobs",
@@ -102,7 +104,8 @@ function scopeOf(route: string): Scope {
   if (route === "GET /api/v1/live") return "devices:read"; // Of the topic that is asked for.
   if (route === "POST /api/v1/jobs/telemetry-export") return "devices:read"; // It only reads.
   const isRead = route.startsWith("GET ");
-  const resource = /\/api\/v1\/(\w+)/.exec(route)![1]!;
+  const named = /\/api\/v1\/(\w+)/.exec(route)![1]!;
+  const resource = named === "groups" ? "devices" : named; // Groups are of devices.
   return `${resource}:${isRead ? "read" : "write"}` as Scope;
 }
 

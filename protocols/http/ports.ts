@@ -28,6 +28,7 @@ import type { DeviceRegistry } from "../../actors/device/registry.ts";
 import type { SeenDevice, SeenQuery } from "../../actors/device/views.ts";
 import type { JobFiles } from "../../actors/job/job_files.ts";
 import type { Jobs } from "../../actors/job/jobs.ts";
+import type { Groups } from "../../actors/group/groups.ts";
 import type { LiveHub } from "../../actors/live/live_hub.ts";
 import type { Products } from "../../actors/product/products.ts";
 import type { Projects } from "../../actors/project/projects.ts";
@@ -96,6 +97,10 @@ export interface HttpPorts {
     | "delete"
     | "rotateSecret"
     | "credentials"
+  >;
+  readonly groups: Pick<
+    Groups,
+    "create" | "get" | "list" | "count" | "update" | "delete" | "add" | "remove" | "withNested"
   >;
   readonly projects: Pick<Projects, "create" | "get" | "list" | "count" | "rename" | "delete">;
   readonly users: Pick<Users, "create" | "get" | "list" | "count" | "update" | "delete">;

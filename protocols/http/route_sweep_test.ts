@@ -12,6 +12,7 @@ const NO_RATE = { rate: { perSecond: 1e9, burst: 1e9 } };
 const DEVICE = "/api/v1/devices/pump/p-1";
 /** Writes without a resource that others change: no entity tag. Jobs change by themselves only. */
 const TAGLESS = new Set([
+  "PUT /api/v1/groups/{id}/devices/{product}/{device}",
   "PATCH /api/v1/session/password",
   "POST /api/v1/devices/{product}/{device}/services/{service}",
   "POST /api/v1/jobs/telemetry-export",
@@ -22,10 +23,12 @@ const TAGLESS = new Set([
 ]);
 /** Creations whose resource the caller may not read. */
 const UNLOCATED = new Set(["POST /api/v1/projects/{id}/owners"]);
-/** Sessions, calls and jobs have no versions: they are open, or they are not. */
+/** Sessions, calls, jobs and members of groups have no versions: they are there, or not. */
 const UNCONDITIONAL = new Set([
   "DELETE /api/v1/session",
   "DELETE /api/v1/sessions/{id}",
+  "PUT /api/v1/groups/{id}/devices/{product}/{device}",
+  "DELETE /api/v1/groups/{id}/devices/{product}/{device}",
   "DELETE /api/v1/devices/{product}/{device}/calls/{callId}",
   "DELETE /api/v1/jobs/{id}",
 ]);
@@ -51,11 +54,13 @@ async function opened(overrides = {}): Promise<Fixture> {
   });
   const creator = { project: "default", id: "u" };
   const key = await harness.keys.create({ name: "k", scopes: ["devices:read"] }, creator);
-  assert.ok(user.ok && key.ok);
+  const group = await harness.groups.create("default", { name: "hall" });
+  assert.ok(user.ok && group.ok && key.ok);
   const ids: Record<string, string> = {
     projects: "plant",
     users: user.value.id,
     keys: key.value.apiKey.id,
+    groups: group.value.id,
   };
   const there = ({ path }: Route) => {
     const id = ids[path.split("/")[3]!] ?? "x1";

@@ -22,6 +22,7 @@ interface Tenant {
     readonly key: string;
     readonly session: string;
     readonly letter: string;
+    readonly group: string;
   };
 }
 
@@ -41,6 +42,8 @@ async function provision(harness: HttpHarness, project: string): Promise<Tenant>
   accepted(
     await harness.devices.create({ product, device, name, tags: [secret] }),
   );
+  const group = accepted(await harness.groups.create(project, { name }));
+  accepted(await harness.groups.add(project, group.id, product, device));
   const creator = { project, id: "u1" };
   const key = accepted(
     await harness.keys.create({ name, scopes: ["devices:read"] }, creator),
@@ -59,7 +62,15 @@ async function provision(harness: HttpHarness, project: string): Promise<Tenant>
   const letter = { ...deadLetter(letterId++, address), detail: name };
   harness.letters.push(letter);
   const { id: user, session } = login.principal;
-  const ids = { product, device, user, key: key.apiKey.id, session, letter: String(letter.id) };
+  const ids = {
+    product,
+    device,
+    user,
+    key: key.apiKey.id,
+    session,
+    letter: String(letter.id),
+    group: group.id,
+  };
   return { project, secret, value, ids };
 }
 let nextCursor = 1;
@@ -77,7 +88,7 @@ function accepted<T>(outcome: { ok: true; value: T } | { ok: false; message: str
 
 /** Everything that the harness holds of the tenant, in words. */
 function traceOf(harness: HttpHarness, { ids, project, secret }: Tenant): string[] {
-  const named = [project, ids.product, ids.device, ids.user, ids.key];
+  const named = [project, ids.product, ids.device, ids.user, ids.key, ids.group];
   const tables = harness.store.reader.prepareAll(
     "select name from sqlite_master where type = 'table' order by name",
   )();
@@ -94,7 +105,12 @@ function traceOf(harness: HttpHarness, { ids, project, secret }: Tenant): string
 /** Paths that name the tenant's things, in each way that a route's parameters allow. */
 function valuesOf({ ids, project }: Tenant): PathValues[] {
   const { product, device, letter } = ids;
-  return [ids.user, ids.key, ids.session, project].map((id) => ({ product, device, letter, id }));
+  return [ids.user, ids.key, ids.session, ids.group, project].map((id) => ({
+    product,
+    device,
+    letter,
+    id,
+  }));
 }
 
 /** Requests of lists and filters that name the other's things. */
@@ -103,6 +119,8 @@ function searchesOf({ ids, project, secret }: Tenant): SweepRequest[] {
     `/api/v1/devices?product=${ids.product}`,
     `/api/v1/devices?q=${ids.device}&limit=1`,
     `/api/v1/devices?tag=${secret}`,
+    `/api/v1/devices?group=${ids.group}`,
+    `/api/v1/groups?device=${ids.product}/${ids.device}`,
     `/api/v1/products?q=zq`,
     `/api/v1/projects?q=${project}`,
     `/api/v1/users?q=${secret}`,

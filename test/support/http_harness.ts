@@ -23,6 +23,7 @@ import { JobFiles } from "../../actors/job/job_files.ts";
 import { startJobRunner } from "../../actors/job/job_runner.ts";
 import { Jobs } from "../../actors/job/jobs.ts";
 import { followJobs } from "../../actors/live/job_source.ts";
+import { Groups } from "../../actors/group/groups.ts";
 import { LiveHub } from "../../actors/live/live_hub.ts";
 import { startLogSource } from "../../actors/live/log_source.ts";
 import { followRegistry } from "../../actors/live/registry_source.ts";
@@ -78,6 +79,7 @@ export class HttpHarness implements AsyncDisposable {
   store!: RegistryStore;
   devices!: DeviceRegistry;
   products!: Products;
+  groups!: Groups;
   keys!: ApiKeys;
   users!: Users;
   audit!: Audit;
@@ -118,6 +120,7 @@ export class HttpHarness implements AsyncDisposable {
     const passwords = new PasswordHasher(random);
     this.devices = new DeviceRegistry({ store, clock, random, changes, keyring: this.keyring });
     this.products = new Products({ store, clock, changes });
+    this.groups = new Groups({ store, clock, random });
     this.keys = new ApiKeys({ store, clock, random });
     this.users = new Users({ store, clock, random, passwords });
     this.removals = startProjectRemovals({ store, changes, clock, logger });
@@ -144,8 +147,7 @@ export class HttpHarness implements AsyncDisposable {
       ingress: this.ingress,
       projects: this.projects,
       users: this.users,
-      products: this.products,
-      devices: this.devices,
+      ...this.#things(),
       sessions: new Sessions({ store, clock, random, passwords }),
       keys: this.keys,
       answers: new KeptAnswers(this.answerOptions),
@@ -169,6 +171,11 @@ export class HttpHarness implements AsyncDisposable {
     };
     this.app = createHttpApp(this.ports);
     this.#resources.use(this.app);
+  }
+
+  #things(): Pick<HttpPorts, "products" | "devices" | "groups"> {
+    const { products, devices, groups } = this;
+    return { products, devices, groups };
   }
 
   #calls(): Calls {

@@ -68,6 +68,8 @@ function bodyOf(route: Route, values: PathValues): unknown {
       return { name: "k", scopes: ["devices:read"] };
     case "POST /api/v1/products":
       return { key: values === DEFAULTS ? "other" : values.product };
+    case "POST /api/v1/groups":
+      return { name: `group-${made++}` };
     case "POST /api/v1/devices":
       return { product: values.product, device: `d-${made++}` };
     case "PATCH /api/v1/devices/{product}/{device}/shadow":

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ChangesFollower, startChangesFollower } from "../../actors/device/changes.ts";
 import { DeviceRegistry } from "../../actors/device/registry.ts";
+import { Groups } from "../../actors/group/groups.ts";
 import { Products } from "../../actors/product/products.ts";
 import { openRegistryStore, type RegistryStore } from "../../actors/registry/registry_store.ts";
 import { silentLogger } from "../../runtime/logger.ts";
@@ -21,6 +22,7 @@ export interface TestRegistry extends AsyncDisposable {
   readonly keyring: Keyring;
   readonly products: Products;
   readonly devices: DeviceRegistry;
+  readonly groups: Groups;
 }
 
 export const TEST_NOW_MS = 1_700_000_000_000;
@@ -41,6 +43,7 @@ export async function openTestRegistry(): Promise<TestRegistry> {
     changes,
     keyring,
     products: new Products({ store, clock, changes }),
+    groups: new Groups({ store, clock, random: seededRandom(3) }),
     devices: new DeviceRegistry({ store, clock, random, changes, keyring }),
     async [Symbol.asyncDispose]() {
       await changes[Symbol.asyncDispose]();

@@ -28,6 +28,7 @@ import {
   time,
   title,
 } from "../schemas.ts";
+import { GROUP_ID } from "./group_routes.ts";
 import {
   type DeviceName,
   findDevice,
@@ -228,6 +229,7 @@ function listDevices(ports: HttpPorts): Route {
       q: title("Part of the device's name or title, in either case.", "pump").optional(),
       product: NAME.openapi({ description: "Only of this product.", example: "pump" }).optional(),
       tag: TAG.openapi({ description: "Only with this tag.", example: "hall-1" }).optional(),
+      group: GROUP_ID.describe("Only in the group of this id, or in one below it.").optional(),
     }),
     responses: {
       200: {
@@ -237,9 +239,12 @@ function listDevices(ports: HttpPorts): Route {
       },
     },
     async handle({ query, caller }) {
-      const { count: isCounted, sort, ...rest } = query;
+      const { count: isCounted, sort, group, ...rest } = query;
       const { project } = caller!;
-      const filter = definedOf({ ...rest, project, limit: query.limit ?? 50 });
+      const groups = group === undefined
+        ? undefined
+        : await ports.groups.withNested(project, group);
+      const filter = definedOf({ ...rest, groups, project, limit: query.limit ?? 50 });
       const sources = { devices: ports.devices, products: ports.products, views: ports };
       const page = valueOf(
         sort === "lastSeenAt" || sort === "-lastSeenAt"

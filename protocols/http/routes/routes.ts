@@ -10,6 +10,7 @@ import { deadLetterRoutes } from "./dead_letter_routes.ts";
 import { deviceRoutes } from "./device_routes.ts";
 import { eventRoutes } from "./event_routes.ts";
 import { endpointRoutes } from "./endpoint_routes.ts";
+import { groupRoutes } from "./group_routes.ts";
 import { healthRoutes } from "./health_routes.ts";
 import { ingestRoutes } from "./ingest_routes.ts";
 import { jobRoutes } from "./job_routes.ts";
@@ -35,6 +36,7 @@ export function createRoutes(ports: HttpPorts, ingest: Ingest, feeds: LiveFeeds)
     ...productRoutes(ports),
     ...modelRoutes(ports),
     ...deviceRoutes(ports),
+    ...groupRoutes(ports),
     ...shadowRoutes(ports),
     ...callRoutes(ports),
     ...telemetryRoutes(ports),
