@@ -19,7 +19,9 @@ export const JOB_LIMITS = {
   /** Bytes of an upload, and the longest it may take to arrive. */
   jobUploadBytesMax: 256 * 1024 * 1024,
   jobUploadMs: 600_000,
-  /** Uploads that arrive at a time. */
+  /** Longest that an upload may bring nothing. */
+  jobUploadStallMs: 30_000,
+  /** Uploads that arrive at a time, of all projects; one more gets 503. */
   jobUploadsMax: 4,
   /** Starts of a job without progress, after which it has failed: it may be what ends the process. */
   jobStartsMax: 3,
@@ -32,6 +34,8 @@ export const JOB_LIMITS = {
   jobSliceBytes: 256 * 1024,
   /** Bytes of one line of an upload. */
   jobLineBytesMax: 65_536,
+  /** How old a point of an import may be, days. */
+  importLateDaysMax: 7_305,
   /** Refused lines that an import's result lists; all are counted. */
   jobRefusalsMax: 10_000,
 } as const;

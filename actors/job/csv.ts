@@ -15,12 +15,12 @@ export function csvLine(cells: readonly (string | number)[]): string {
 }
 
 /**
- * A value as the text of a cell: JSON, but for texts that are not JSON themselves, which stand bare.
+ * A value as the text of a cell, never empty: JSON, but for texts that are not JSON, which stand bare.
  * `valueOfCell` gives it back.
  */
 export function cellOfValue(value: Json): string | number {
   if (typeof value === "number") return value;
-  if (typeof value === "string" && parseJson(value) === undefined) return value;
+  if (typeof value === "string" && value !== "" && parseJson(value) === undefined) return value;
   return JSON.stringify(value);
 }
 

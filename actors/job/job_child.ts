@@ -5,22 +5,24 @@ import type { Clock } from "../../runtime/clock.ts";
 import { UnavailableError } from "../../runtime/errors.ts";
 import type { Logger } from "../../runtime/logger.ts";
 import type { RegistryDirectory } from "../device/device_directory.ts";
-import type { TelemetryQueries } from "../telemetry/worker.ts";
+import type { DeviceRegistry } from "../device/registry.ts";
+import type { TelemetryImports, TelemetryQueries } from "../telemetry/worker.ts";
 import type { JobKind } from "./job.ts";
 import type { JobFiles } from "./job_files.ts";
 import { startJobRunner } from "./job_runner.ts";
 import type { Jobs } from "./jobs.ts";
-import { type DeviceNames, telemetryExport } from "./telemetry_export.ts";
+import { telemetryExport } from "./telemetry_export.ts";
+import { telemetryImport } from "./telemetry_import.ts";
 
 export interface JobChildOptions {
   readonly registry: {
     readonly jobs: Jobs;
     readonly jobFiles: JobFiles;
-    readonly devices: DeviceNames;
-    readonly directory: Pick<RegistryDirectory, "projectOf">;
+    readonly devices: Pick<DeviceRegistry, "list" | "count" | "find">;
+    readonly directory: Pick<RegistryDirectory, "projectOf" | "validate">;
   };
   /** Parts that restart; undefined: not started yet. */
-  readonly parts: { readonly telemetry?: TelemetryQueries };
+  readonly parts: { readonly telemetry?: TelemetryQueries & TelemetryImports };
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -41,11 +43,14 @@ export function jobChild(options: JobChildOptions): ChildSpec {
 }
 
 /** Every kind of job that this version has. */
-export function kindsOf({ registry, parts }: JobChildOptions): readonly JobKind[] {
+export function kindsOf({ registry, parts, clock }: JobChildOptions): readonly JobKind[] {
   const { jobFiles: files, devices, directory } = registry;
   const projectOf = (product: string) => directory.projectOf(product);
   const telemetry = () => started(parts.telemetry, "telemetry");
-  return [telemetryExport({ files, devices, projectOf, telemetry })];
+  return [
+    telemetryExport({ files, devices, projectOf, telemetry }),
+    telemetryImport({ files, devices, directory, telemetry, clock }),
+  ];
 }
 
 function started<Part>(part: Part | undefined, name: string): Part {

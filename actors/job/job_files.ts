@@ -72,9 +72,15 @@ export class JobFiles {
     }
   }
 
-  /** For writing from `offset` on; what stands behind it is cut off. */
+  /**
+   * For writing from `offset` on; what stands behind it is cut off.
+   * @throws {JobError} It ends before: the host went down before it was on disk.
+   */
   async write(id: string, role: FileRole, offset = 0): Promise<JobFileWriter> {
     const name = nameOf(id, role);
+    if ((this.#sizes.get(name) ?? 0) < offset) {
+      throw new JobError("interrupted", "The end of its file was lost when the host went down");
+    }
     const file = await Deno.open(join(this.#path, name), {
       write: true,
       create: true,

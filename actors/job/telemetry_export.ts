@@ -12,8 +12,7 @@ import type { TelemetryQueries } from "../telemetry/worker.ts";
 import { cellOfValue, csvLine } from "./csv.ts";
 import { JobError, type JobKind, type JobStep, type JobWork, type StoredJob } from "./job.ts";
 import type { JobFiles, JobFileWriter } from "./job_files.ts";
-
-export type TableFormat = "csv" | "ndjson";
+import type { TableFormat } from "./upload_records.ts";
 
 export interface TelemetryExportInput {
   readonly format: TableFormat;

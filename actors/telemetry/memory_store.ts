@@ -5,12 +5,15 @@ import { BucketFold } from "./buckets.ts";
 import { encodeEventCursor, eventPlaceOf } from "./event_cursor.ts";
 import { thinIndices } from "./lttb.ts";
 import { encodeCursor, placeOf } from "./page_cursor.ts";
+import { checkImport, newSamples } from "./sample_import.ts";
 import type {
   Bucket,
   BucketQuery,
   DeviceEvent,
   EventPage,
   EventQuery,
+  ImportedSample,
+  ImportOutcome,
   Point,
   RangePage,
   RangeQuery,
@@ -27,6 +30,8 @@ export class MemoryTelemetryStore implements TelemetryStore {
   #cursor = 0;
   #horizonMs = -Infinity;
   #rows = 0;
+  /** Imports look before they write: one after the other. */
+  #importing: Promise<unknown> = Promise.resolve();
 
   get cursor(): number {
     return this.#cursor;
@@ -53,6 +58,31 @@ export class MemoryTelemetryStore implements TelemetryStore {
     }
     this.#cursor = batch.cursor;
     return Promise.resolve();
+  }
+
+  importSamples(samples: readonly ImportedSample[]): Promise<ImportOutcome> {
+    const done = this.#importing.then(() => this.#import(samples));
+    this.#importing = done.catch(() => {}); // Told to the caller of that one.
+    return done;
+  }
+
+  async #import(samples: readonly ImportedSample[]): Promise<ImportOutcome> {
+    checkImport(samples);
+    const fresh = await newSamples(
+      samples,
+      this.#horizonMs,
+      (group, metrics) =>
+        metrics.map((metric) => {
+          const points = this.#points(group, metric);
+          return { ats: points.map(([at]) => at), values: points.map(([, value]) => value) };
+        }),
+      () => Promise.resolve(),
+    );
+    for (const { device, atMs, values } of fresh.samples) {
+      for (const metric of Object.keys(values)) this.#add(device, metric, [atMs, values[metric]!]);
+      this.#rows++;
+    }
+    return fresh.outcome;
   }
 
   range(query: RangeQuery): Promise<RangePage> {

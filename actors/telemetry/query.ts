@@ -89,6 +89,13 @@ export class History {
     }));
   }
 
+  /** All points of a span within one day, a column for each metric. The hot index must be complete. */
+  pointsOfDay({ device, fromMs, toMs }: Span, metrics: readonly string[]): readonly Points[] {
+    const id = this.#sources.devices.find(device);
+    if (id === undefined) return [];
+    return this.#readDay(id, metrics, dayOf(fromMs), { fromMs, toMs, needed: Infinity });
+  }
+
   async latest(device: string): Promise<Record<string, Point>> {
     const { hot, chunks, series, devices, metrics, horizonMs } = this.#sources;
     await hot.indexed;

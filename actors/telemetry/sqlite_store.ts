@@ -7,16 +7,18 @@
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Clock } from "../../runtime/clock.ts";
-import { InvalidError } from "../../runtime/errors.ts";
+import { InvalidError, OverloadedError, UnavailableError } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import { isTime } from "./bounds.ts";
 import { Compaction } from "./compaction.ts";
 import { EventTable } from "./event_table.ts";
 import { HotTable } from "./hot.ts";
+import { jsonText } from "./json_text.ts";
 import { Marks } from "./marks.ts";
 import { NameTable } from "./name_table.ts";
 import { History } from "./query.ts";
 import { Retention } from "./retention.ts";
+import { checkImport, newSamples } from "./sample_import.ts";
 import { openTelemetryFile, PAGE_BYTES } from "./schema.ts";
 import { SeriesChunks } from "./series_chunks.ts";
 import { SeriesTable } from "./series_table.ts";
@@ -25,6 +27,8 @@ import type {
   BucketQuery,
   EventPage,
   EventQuery,
+  ImportedSample,
+  ImportOutcome,
   Point,
   RangePage,
   RangeQuery,
@@ -45,13 +49,19 @@ export interface SqliteTelemetryOptions {
   readonly hotRowsMax?: number;
   /** Default: `LIMITS.chunkPointsMax`. */
   readonly chunkPointsMax?: number;
-  /** For tests: called at `write:…`, `compaction:…`, `compaction-finish:…`, `expire:…`, `checkpoint`. */
+  /**
+   * For tests: called at `write:…`, `import:…`, `compaction:…`, `compaction-finish:…`, `expire:…`,
+   * `checkpoint`.
+   */
   readonly onStep?: OnStep;
 }
 
 /** Bytes of a row besides its body, and of the other pages that a write touches. */
 const ROW_BYTES = 16;
 const WRITE_BYTES = 2 * PAGE_BYTES;
+const ENCODER = new TextEncoder();
+/** Longest that an import waits for room. */
+const IMPORT_WAIT_MS = 10_000;
 /** Of an event besides its body: it goes to a leaf of each index, of which it dirties its share. */
 const EVENT_BYTES = PAGE_BYTES / 4;
 
@@ -76,6 +86,8 @@ export class SqliteTelemetryStore implements TelemetryStore {
   #cursor: number;
   /** About how much stands in the WAL. */
   #walBytes = 0;
+  /** Imports look before they write: one after the other. */
+  #importing: Promise<unknown> = Promise.resolve();
   #isClosed = false;
 
   constructor(options: SqliteTelemetryOptions) {
@@ -137,12 +149,15 @@ export class SqliteTelemetryStore implements TelemetryStore {
       if (!isTime(atMs)) throw new InvalidError(`Cannot store an event at ${atMs}: not a time`);
     }
     // At the bound the writer waits, and with it its reader only.
-    while (this.#hot.rows > 0 && this.#hot.rows + samples.length > this.#hotRowsMax) {
-      await this.compact(true);
-      await new Promise<void>((resolve) => this.#clock.soon(resolve));
-    }
+    await this.#makeRoom(samples.length, this.#hotRowsMax);
     if (batch.cursor > this.#cursor) this.#writeNow(batch);
     if (this.#walBytes >= 8 * LIMITS.telemetryWalBytesMax) this.#checkpointNow();
+  }
+
+  importSamples(samples: readonly ImportedSample[]): Promise<ImportOutcome> {
+    const done = this.#importing.then(() => this.#import(samples));
+    this.#importing = done.catch(() => {}); // Told to the caller of that one.
+    return done;
   }
 
   range(query: RangeQuery): Promise<RangePage> {
@@ -205,6 +220,61 @@ export class SqliteTelemetryStore implements TelemetryStore {
     this.#isClosed = true;
     await this.#hot.close();
     this.#db.close();
+  }
+
+  /** False: there was none within the time. */
+  async #makeRoom(rows: number, rowsMax: number, withinMs = Infinity): Promise<boolean> {
+    const endMs = this.#clock.monotonicMs() + withinMs;
+    while (this.#hot.rows > 0 && this.#hot.rows + rows > rowsMax) {
+      if (this.#clock.monotonicMs() >= endMs) return false;
+      await this.compact(true);
+      await this.#pause();
+    }
+    return true;
+  }
+
+  #pause(): Promise<void> {
+    return new Promise<void>((resolve) => this.#clock.soon(resolve));
+  }
+
+  async #import(samples: readonly ImportedSample[]): Promise<ImportOutcome> {
+    checkImport(samples);
+    // Half of the room stays for what devices send.
+    if (!await this.#makeRoom(samples.length, this.#hotRowsMax / 2, IMPORT_WAIT_MS)) {
+      throw new OverloadedError("Cannot import: what devices send fills the hot table", 1_000);
+    }
+    await this.#hot.indexed;
+    if (this.#isClosed) throw new UnavailableError("telemetry", "Cannot import: it is closed");
+    const fresh = await newSamples(
+      samples,
+      this.#retention.horizonMs,
+      (group, metrics) => this.#history.pointsOfDay(group, metrics),
+      () => this.#pause(),
+    );
+    if (this.#isClosed) throw new UnavailableError("telemetry", "Cannot import: it is closed");
+    if (fresh.samples.length > 0) this.#importNow(fresh.samples);
+    return fresh.outcome;
+  }
+
+  #importNow(samples: readonly ImportedSample[]): void {
+    const fields: (number | Uint8Array)[] = [];
+    let bytes = WRITE_BYTES;
+    try {
+      transact(this.#db, "import", this.#onStep, () => {
+        for (const { device, atMs, values } of samples) {
+          const body = ENCODER.encode(jsonText(values));
+          fields.push(this.#devices.intern(device), atMs, body);
+          bytes += ROW_BYTES + body.length;
+        }
+        this.#hot.insert(fields);
+      });
+    } catch (fault) {
+      this.#devices.forget();
+      throw fault;
+    }
+    this.#hot.accept(fields);
+    this.#walBytes += bytes;
+    if (this.#walBytes >= 8 * LIMITS.telemetryWalBytesMax) this.#checkpointNow();
   }
 
   #writeNow(batch: SampleBatch): void {

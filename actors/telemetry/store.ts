@@ -1,6 +1,6 @@
 /**
  * History: points by device and metric over time, and events. One interface; memory and SQLite
- * behind it, Elasticsearch later. Written by the reader "telemetry" only.
+ * behind it, Elasticsearch later. Written by the reader "telemetry", and by imports of history.
  *
  * A point's identity is (device, message, position in the message); two points of one device and
  * metric at the same millisecond are both kept, in order of acceptance. So are two events.
@@ -116,6 +116,25 @@ export interface EventPage {
   readonly nextCursor: string | null;
 }
 
+/** The values of one device at one moment that came by no message. */
+export interface ImportedSample {
+  /** `{product}/{device}`. */
+  readonly device: string;
+  /** Epoch milliseconds. */
+  readonly atMs: number;
+  /** Metric → value. */
+  readonly values: { readonly [metric: string]: Json };
+}
+
+/** Points of an import. */
+export interface ImportOutcome {
+  readonly stored: number;
+  /** Of the same device, metric, time and value as one that is stored, or comes twice. */
+  readonly repeats: number;
+  /** Older than what is kept. */
+  readonly expired: number;
+}
+
 export interface StoreFigures {
   readonly cursor: number;
   readonly hotRows: number;
@@ -137,6 +156,11 @@ export interface TelemetryStore extends AsyncDisposable {
    * the highest stored of its kind is such a repeat.
    */
   write(batch: SampleBatch): Promise<void>;
+  /**
+   * Stores what is not stored yet, in one durable step; importing the same again changes nothing. The
+   * caller keeps a call small: a write of the reader may have to wait for it.
+   */
+  importSamples(samples: readonly ImportedSample[]): Promise<ImportOutcome>;
   range(query: RangeQuery): Promise<RangePage>;
   buckets(query: BucketQuery): Promise<Readonly<Record<string, readonly Bucket[]>>>;
   thin(query: ThinQuery): Promise<Readonly<Record<string, readonly Point[]>>>;

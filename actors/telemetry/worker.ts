@@ -21,6 +21,9 @@ export type TelemetryQueries = Pick<
   "range" | "buckets" | "thin" | "events" | "latest"
 >;
 
+/** What imports of history write from another thread. */
+export type TelemetryImports = Pick<TelemetryStore, "importSamples">;
+
 export interface TelemetryStart {
   /** Of `telemetry.db`. */
   readonly path: string;
@@ -35,7 +38,7 @@ export interface TelemetryFigures {
   readonly reader: ReaderFigures;
 }
 
-export interface TelemetryClient extends TelemetryQueries, AsyncDisposable {
+export interface TelemetryClient extends TelemetryQueries, TelemetryImports, AsyncDisposable {
   figures(): Promise<TelemetryFigures>;
   /** Compacts everything that is stored. For tests and benchmarks: the reader does it by itself. */
   compactAll(): Promise<void>;
@@ -67,7 +70,7 @@ export interface TelemetryWorkerOptions {
   readonly onStep?: OnStep;
 }
 
-type Question = keyof TelemetryQueries | "figures" | "compactAll";
+type Question = keyof (TelemetryQueries & TelemetryImports) | "figures" | "compactAll";
 
 type ToWorker =
   | { readonly type: "start"; readonly start: TelemetryStart; readonly port: MessagePort }
@@ -177,6 +180,8 @@ async function valueOf(
       return await store.events(input as Parameters<TelemetryQueries["events"]>[0]);
     case "latest":
       return await store.latest(input as string);
+    case "importSamples":
+      return await store.importSamples(input as Parameters<TelemetryStore["importSamples"]>[0]);
     case "figures":
       return { store: store.figures(), reader: reader.figures() };
     case "compactAll":
@@ -212,6 +217,7 @@ export async function createTelemetryClient(
     thin: (query) => line.ask("thin", query),
     events: (query) => line.ask("events", query),
     latest: (device) => line.ask("latest", device),
+    importSamples: (samples) => line.ask("importSamples", samples),
     figures: () => line.ask("figures"),
     compactAll: () => line.ask("compactAll"),
     kill: () => line.kill(),

@@ -116,8 +116,8 @@ export interface HttpPorts {
   presence(devices: readonly string[]): Promise<ReadonlyMap<string, PresenceRow>>;
   /** Devices with such a row, by when they were last heard of. */
   bySeen(query: SeenQuery): Promise<readonly SeenDevice[]>;
-  readonly jobs: Pick<Jobs, "create" | "get" | "list" | "cancel" | "fileOf">;
-  readonly jobFiles: Pick<JobFiles, "open" | "sizeOf">;
+  readonly jobs: Pick<Jobs, "create" | "createId" | "get" | "list" | "cancel" | "fileOf">;
+  readonly jobFiles: Pick<JobFiles, "open" | "sizeOf" | "write" | "remove">;
   readonly live: { readonly hub: Pick<LiveHub, "open" | "incarnation"> };
   readonly audit: Audit;
   readonly cluster: ClusterPorts;

@@ -38,6 +38,8 @@ export interface RouteSpec<P extends z.ZodObject, Q extends z.ZodObject, B exten
   /** Absent: a body is not looked at. */
   readonly body?: B;
   readonly bodyExample?: unknown;
+  /** Default: `application/json`. */
+  readonly bodyTypes?: readonly string[];
   /** Default: `httpBodyBytesMax`. */
   readonly bodyBytesMax?: number;
   /** No body at all is the same as `{}`. */
@@ -52,6 +54,8 @@ export interface RouteSpec<P extends z.ZodObject, Q extends z.ZodObject, B exten
   readonly action?: string;
   /** The handler reads the request itself: parameters and body are for the document only. */
   readonly isRaw?: boolean;
+  /** The handler reads the body itself, which is too long to be held in memory. */
+  readonly isStreamed?: boolean;
   readonly responses: Readonly<Record<number, ResponseSpec>>;
   /** What it may be refused with, besides what its policy, query and body bring along. */
   readonly problems?: readonly ProblemCode[];
@@ -167,7 +171,7 @@ export function createRoute<
     tag: spec.tag,
     policy,
     action: spec.action ?? actionOf(spec.method, spec.path),
-    bodyBytesMax: spec.body === undefined || spec.isRaw
+    bodyBytesMax: spec.body === undefined || spec.isRaw || spec.isStreamed
       ? undefined
       : spec.bodyBytesMax ?? LIMITS.httpBodyBytesMax,
     isBodyOptional: spec.isBodyOptional ?? false,
@@ -182,7 +186,8 @@ export function createRoute<
       if (spec.isRaw) return spec.handle({ ...asked, ...RAW } as unknown as Request);
       const inPath = readParams(params, input.params);
       const inQuery = readQuery(query, input.url);
-      const body = spec.body === undefined ? undefined : readBody(spec.body, input.bytes);
+      const isRead = spec.body !== undefined && !spec.isStreamed;
+      const body = isRead ? readBody(spec.body!, input.bytes) : undefined;
       return spec.handle({ ...asked, params: inPath, query: inQuery, body: body as z.infer<B> });
     },
     describe: (registry) => describeRoute(registry, spec, policy),
@@ -223,14 +228,22 @@ function describeRoute<P extends z.ZodObject, Q extends z.ZodObject, B extends z
       ...(spec.body === undefined ? undefined : {
         body: {
           required: !spec.isBodyOptional,
-          content: {
-            "application/json": { schema: spec.body, example: spec.bodyExample },
-          },
+          content: bodyContent(spec.body, spec),
         },
       }),
     },
     responses,
   });
+}
+
+function bodyContent(
+  schema: z.ZodType,
+  { bodyTypes = ["application/json"], bodyExample }: {
+    readonly bodyTypes?: readonly string[];
+    readonly bodyExample?: unknown;
+  },
+): Record<string, { schema: z.ZodType; example: unknown }> {
+  return Object.fromEntries(bodyTypes.map((type) => [type, { schema, example: bodyExample }]));
 }
 
 function responseObject(response: ResponseSpec): object {

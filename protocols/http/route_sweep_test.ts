@@ -16,6 +16,7 @@ const TAGLESS = new Set([
   "PATCH /api/v1/session/password",
   "POST /api/v1/devices/{product}/{device}/services/{service}",
   "POST /api/v1/jobs/telemetry-export",
+  "POST /api/v1/jobs/telemetry-import",
   "POST /api/v1/cluster/tree/kill",
   "POST /api/v1/cluster/dead-letters/replay",
   "POST /api/v1/cluster/dead-letters/discard",

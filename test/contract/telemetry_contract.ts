@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { InvalidError } from "../../runtime/errors.ts";
 import type { Json } from "../../runtime/actor/behaviour.ts";
 import { testTelemetryEvents } from "./telemetry_events_contract.ts";
+import { testTelemetryImports } from "./telemetry_import_contract.ts";
 import type { StoredSample, TelemetryStore } from "../../actors/telemetry/store.ts";
 
 const TEXT_ENCODER = new TextEncoder();
@@ -43,6 +44,7 @@ export function testTelemetryStore(name: string, open: OpenStore): void {
   testSummaries(test);
   testBounds(test);
   testTelemetryEvents(test);
+  testTelemetryImports(test);
 }
 
 export type Test = (title: string, run: (store: TelemetryStore) => Promise<void>) => void;

@@ -58,6 +58,7 @@ function telemetryLoop(points: MemoryTelemetryStore, plants: Plants): StartLoop 
         around.write(cursor, () =>
           // A cursor of its own: rows are kept whether or not the reader's cursor is.
           points.write({ samples: samples.map(plants.sample), events, cursor: ++writes })),
+      importSamples: (samples) => points.importSamples(samples),
       range: (query) => points.range(query),
       buckets: (query) => points.buckets(query),
       thin: (query) => points.thin(query),

@@ -283,12 +283,12 @@ export class HttpHarness implements AsyncDisposable {
   }
 
   /** Runs jobs from now on. */
-  runJobs(): void {
+  runJobs(): AsyncDisposable {
     const { jobs, jobFiles, devices, clock, telemetry } = this;
     const { logger, directory } = this.ports;
     const registry = { jobs, jobFiles, devices, directory };
     const kinds = kindsOf({ registry, parts: { telemetry }, clock, logger });
-    this.#resources.use(startJobRunner({ jobs, files: jobFiles, kinds, clock, logger }));
+    return this.#resources.use(startJobRunner({ jobs, files: jobFiles, kinds, clock, logger }));
   }
 
   /** @param init `json` is sent as the body with its type; `remote`: the peer's address. */

@@ -129,6 +129,13 @@ export class RoostApi {
     });
   }
 
+  /** Posts a body of another type than JSON, as it is. */
+  async upload(path: string, type: string, body: BodyInit): Promise<Response> {
+    const credentials = this.#credentials[this.#turn++ % this.#credentials.length]!;
+    const headers = { ...credentials.headers, "Content-Type": type };
+    return await fetch(this.url + path, { method: "POST", headers, body });
+  }
+
   /** JSON of a 2xx answer; waits out 429 and 503 as told. Throws `ApiError` otherwise. */
   async request<T>(method: string, path: string, body?: unknown): Promise<T> {
     for (let tries = 1;; tries++) {

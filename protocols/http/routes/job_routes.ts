@@ -17,7 +17,7 @@ import { createRoute, type Keep, type Route } from "../route.ts";
 import { CURSOR, LIMIT, NAME, pageOf, time } from "../schemas.ts";
 import { isOwn, requireDevice } from "./device_access.ts";
 
-const KINDS = ["telemetryExport"] as const satisfies readonly JobKindName[];
+const KINDS = ["telemetryExport", "telemetryImport"] as const satisfies readonly JobKindName[];
 const STATUSES = ["queued", "running", "done", "failed", "cancelled"] as const;
 const DEVICES_MAX = 1_000;
 const KEYS_MAX = 100;
@@ -98,6 +98,7 @@ export const STARTED = {
 /** Who may start a job of a kind may also read what it made. */
 const STARTS: Readonly<Record<typeof KINDS[number], string>> = {
   telemetryExport: `POST ${LIST}/telemetry-export`,
+  telemetryImport: `POST ${LIST}/telemetry-import`,
 };
 
 export function jobRoutes(ports: HttpPorts): Route[] {

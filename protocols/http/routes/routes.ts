@@ -12,6 +12,7 @@ import { eventRoutes } from "./event_routes.ts";
 import { endpointRoutes } from "./endpoint_routes.ts";
 import { groupRoutes } from "./group_routes.ts";
 import { healthRoutes } from "./health_routes.ts";
+import { importRoutes } from "./import_routes.ts";
 import { ingestRoutes } from "./ingest_routes.ts";
 import { jobRoutes } from "./job_routes.ts";
 import { keyRoutes } from "./key_routes.ts";
@@ -43,6 +44,7 @@ export function createRoutes(ports: HttpPorts, ingest: Ingest, feeds: LiveFeeds)
     ...eventRoutes(ports),
     ...liveRoutes(ports, feeds),
     ...jobRoutes(ports),
+    ...importRoutes(ports),
     ...clusterRoutes(ports),
     ...deadLetterRoutes(ports),
     ...partitionRoutes(ports),
