@@ -3,13 +3,14 @@
  * description. `config.ts` reads it; the sample in `deploy/` is made from it.
  */
 import { isIP } from "node:net";
+import { MQTT_LIMITS_SCHEMA } from "./mqtt_limits_schema.ts";
 import { z } from "./schema.ts";
 
 export const NODE_ROLES = ["gateway", "worker", "camera", "api"] as const;
 export type NodeRole = typeof NODE_ROLES[number];
 
 /** What zod's registry keeps of a field besides its type. */
-interface FieldMeta {
+export interface FieldMeta {
   readonly description: string;
   readonly unit: string;
   /** In words, for the sample and for errors. */
@@ -75,6 +76,7 @@ const SHAPE = z.strictObject({
     tlsClientCa: pemFile("the issuers of devices' certificates, for logins with one"),
     tlsPort: port(8883, "the same over TLS, if a certificate is set"),
   }).prefault({}),
+  mqttLimits: MQTT_LIMITS_SCHEMA.prefault({}),
   coap: z.strictObject({ port: port(5683, "CoAP; reserved, nothing listens yet") }).prefault({}),
   tcp: z.strictObject({ port: port(1884, "plain TCP; reserved, nothing listens yet") })
     .prefault({}),

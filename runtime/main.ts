@@ -347,6 +347,7 @@ class Node {
             // After a restart the same port as before, also when any free one was asked for.
             port: parts.mqtt?.port ?? config.mqtt.port,
             tls: tlsListenerOf(config.mqtt, parts.mqtt?.tlsPort),
+            limits: config.mqttLimits,
             ingress: this.ingress,
             directory,
             readRow: (key) => this.log.gatewayRow(key),

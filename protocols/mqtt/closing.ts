@@ -8,6 +8,8 @@ import { encodeSession } from "./session.ts";
 
 /** Ends that refuse what a peer did, counted by reason; the others are load, upkeep, or a message. */
 const REFUSALS: ReadonlySet<string> = new Set([
+  "address_connections",
+  "address_connects",
   "bad_authentication_method",
   "bad_client_id",
   "bad_credentials",
@@ -15,12 +17,15 @@ const REFUSALS: ReadonlySet<string> = new Set([
   "bad_upgrade",
   "bad_version",
   "connect_timeout",
+  "device_connects",
   "disabled",
   "keepalive_timeout",
   "login_throttled",
   "malformed",
+  "packet_rate",
   "packet_too_large",
   "partition_stopped",
+  "project_connections",
   "protocol_error",
   "qos2_ids",
   "receive_maximum",
@@ -82,6 +87,7 @@ export function leave(
   countHeld(state, connection);
   if (stage === "closing" || identity === undefined) return;
   connection.stage = "closing";
+  state.quotas.left(connection);
   if (state.byDevice.get(identity.key) === connection) state.byDevice.delete(identity.key);
   if (stage !== "open" || session === undefined) return;
   state.figures.connections--;
@@ -129,7 +135,7 @@ export function forgetDevice(state: GatewayState, key: string, reason: string): 
 }
 
 export function stopHolding(state: GatewayState, connection: Connection): void {
-  connection.isHolding = false;
+  connection.isHolding = connection.isRateHeld = false;
   state.figures.holding--;
 }
 

@@ -11,6 +11,7 @@ import { type ByteBudget, ByteQueue } from "./byte_queue.ts";
 import type { MqttVersion } from "./codec.ts";
 import { encodePacket } from "./codec.ts";
 import { PACKET } from "./frame.ts";
+import type { RateMeter } from "./rate_meter.ts";
 import type { Session, Subscription } from "./session.ts";
 import type { Will } from "./will_row.ts";
 import { encodeBinary, encodeClose, STATUS, type WebSocketReader } from "./web_socket.ts";
@@ -78,6 +79,10 @@ export class Connection {
   /** Whole packets that wait until the log has room, in order. */
   readonly held: ByteQueue;
   isHolding = false;
+  /** What it holds waits for a rate, not for room. */
+  isRateHeld = false;
+  /** From its login on, if any rate of it is limited. */
+  meter: RateMeter | undefined;
   /** Set of `PAUSE` reasons; 0: the socket is read. */
   paused = 0;
   /** Monotonic milliseconds of the last bytes from the peer. */

@@ -50,6 +50,10 @@ export interface MqttFigures {
   /** Times that a connection had to wait for room in the log, and connections that wait now. */
   holds: number;
   holding: number;
+  /** Times that a connection had to wait for a rate, by rate. */
+  heldByDeviceMessages: number;
+  heldByDeviceBytes: number;
+  heldByProjectMessages: number;
   /** Bytes of partial and held packets now, of all connections. */
   readonly bufferedBytes: number;
   /** Packets received, not handled when their connection was lost; none was acknowledged. */
@@ -102,6 +106,9 @@ export function createFigures(
     downlinksDropped: 0,
     holds: 0,
     holding: 0,
+    heldByDeviceMessages: 0,
+    heldByDeviceBytes: 0,
+    heldByProjectMessages: 0,
     get bufferedBytes() {
       return budget.bytes;
     },

@@ -21,6 +21,8 @@ import { OwedWrites } from "./owed_writes.ts";
 import { acknowledgeSettled, finishTurn, handleHeld } from "./packets.ts";
 import { PendingAppends } from "./pending_appends.ts";
 import { Retelling } from "./presence.ts";
+import { type QuotaLimits, Quotas } from "./quotas.ts";
+import { RateHolds } from "./rate_holds.ts";
 import { REASON } from "./reason.ts";
 import { Retained } from "./retained.ts";
 import { SessionSweep } from "./session_sweep.ts";
@@ -35,6 +37,8 @@ export interface MqttGatewayOptions extends MqttPorts {
   /** 0: any free one. */
   readonly port: number;
   readonly tls?: TlsFiles & { readonly port: number } | undefined;
+  /** Default: none. */
+  readonly limits?: QuotaLimits;
 }
 
 export interface MqttGateway extends AsyncDisposable {
@@ -107,6 +111,7 @@ export async function startMqttGateway(options: MqttGatewayOptions): Promise<Mqt
     [Symbol.asyncDispose]: () =>
       drained ??= drain(state, listeners).finally(() => {
         state.wills[Symbol.dispose]();
+        state.rateHolds[Symbol.dispose]();
         state.retained[Symbol.dispose]();
         cancelSweep();
         listeners.reload?.[Symbol.dispose]();
@@ -117,7 +122,7 @@ export async function startMqttGateway(options: MqttGatewayOptions): Promise<Mqt
   };
 }
 
-function createState(ports: MqttPorts): GatewayState {
+function createState(ports: MqttGatewayOptions): GatewayState {
   const budget = { bytes: 0 };
   const strangers = new Strangers<Connection | Handshake>();
   const { ingress, clock } = ports;
@@ -131,6 +136,11 @@ function createState(ports: MqttPorts): GatewayState {
     budget,
     strangers,
     throttle: new LoginThrottle(),
+    quotas: new Quotas(ports.limits ?? {}, clock, ports.directory),
+    rateHolds: new RateHolds(clock, (connection) => {
+      const isDone = goOn(state, connection);
+      if (!isDone && !connection.isRateHeld && connection.isHolding) state.holding.push(connection);
+    }),
     owed: new OwedWrites(ingress),
     get wills() {
       return wills;
@@ -216,7 +226,8 @@ function handleHolding(state: GatewayState): void {
   let count = 0;
   while (count < holding.length) {
     const connection = holding[count]!;
-    if (connection.isOpen && connection.isHolding && !goOn(state, connection)) break;
+    const isDue = connection.isOpen && connection.isHolding && !connection.isRateHeld;
+    if (isDue && !goOn(state, connection) && !connection.isRateHeld) break;
     count++;
   }
   holding.splice(0, count);

@@ -21,6 +21,8 @@ import type { Handshake } from "./listener.ts";
 import type { LoginThrottle } from "./login_throttle.ts";
 import type { OwedWrites } from "./owed_writes.ts";
 import type { PendingAppends } from "./pending_appends.ts";
+import type { Quotas } from "./quotas.ts";
+import type { RateHolds } from "./rate_holds.ts";
 import type { Retained } from "./retained.ts";
 import { encodeSession, type Session, sessionKey } from "./session.ts";
 import type { Strangers } from "./strangers.ts";
@@ -52,6 +54,8 @@ export interface GatewayState extends MqttPorts {
   readonly figures: MqttFigures;
   readonly budget: ByteBudget;
   readonly throttle: LoginThrottle;
+  readonly quotas: Quotas;
+  readonly rateHolds: RateHolds;
   readonly strangers: Strangers<Connection | Handshake>;
   readonly owed: OwedWrites;
   readonly wills: Wills;

@@ -13,6 +13,7 @@ import { bodyStart } from "./frame.ts";
 import { type GatewayState, keepSession, targetOf } from "./gateway_state.ts";
 import { askDelivery, tellConnected } from "./presence.ts";
 import { carriedOf, encodePassedOn, type WillProperties } from "./publish_properties.ts";
+import type { QuotaRefusal } from "./quotas.ts";
 import { CONNACK_3, REASON } from "./reason.ts";
 import { decodeSession, encodeSession, Session, sessionKey } from "./session.ts";
 import { withhold } from "./stopped.ts";
@@ -56,6 +57,8 @@ export function connect(
   if (state.isDraining || state.owed.isFull) {
     return refuse(state, connection, CONNACK_3.unavailable, REASON.unavailable, "unavailable");
   }
+  const early = state.quotas.refusalOfConnect(connection.network);
+  if (early !== undefined) return refuseQuota(state, connection, early);
   const identity = authenticate(state, connection, packet);
   if (identity === undefined) return;
   const will = willOf(packet, identity.prefix);
@@ -63,6 +66,9 @@ export function connect(
   if (will !== undefined && state.wills.isFull(will)) {
     return refuse(state, connection, CONNACK_3.unavailable, REASON.quotaExceeded, "wills_full");
   }
+  const old = state.byDevice.get(identity.key);
+  const refusal = state.quotas.refusalOfLogin(connection.network, identity, old);
+  if (refusal !== undefined) return refuseQuota(state, connection, refusal);
   takeIdentity(state, connection, identity);
   if (withhold(state, connection)) return;
   const plan = { ...planOf(packet, connection), will };
@@ -97,6 +103,16 @@ function refuse(
     ? encodePacket({ cmd: "connack", sessionPresent: false, reasonCode }, 5)
     : encodePacket({ cmd: "connack", sessionPresent: false, returnCode }, 4);
   closeAfter(state, connection, bytes, reason);
+}
+
+/** 3.1.1 has no word for it that tells a client to come again later: it is closed. */
+function refuseQuota(
+  state: GatewayState,
+  connection: Connection,
+  { code, reason }: QuotaRefusal,
+): void {
+  if (connection.isV5) refuse(state, connection, 0, code, reason);
+  else close(state, connection, 0, reason);
 }
 
 function authenticate(
@@ -152,6 +168,7 @@ function takeIdentity(state: GatewayState, connection: Connection, identity: Ide
   state.strangers.remove(connection);
   connection.deadlineMs = state.clock.monotonicMs() + LIMITS.acknowledgeMsMax;
   state.byDevice.set(identity.key, connection);
+  state.quotas.entered(connection);
 }
 
 /** What the client asked for, within our limits. */

@@ -1,36 +1,16 @@
-/** Counts failed logins by network (`networkOf`) within a minute; bounded, the oldest gives way. */
+/** Counts failed logins by network (`networkOf`) within a minute. */
 import { LIMITS } from "../../runtime/limits.ts";
-
-const WINDOW_MS = 60_000;
-
-interface Failures {
-  count: number;
-  readonly sinceMs: number;
-}
+import { MinuteCounts } from "./minute_counts.ts";
 
 export class LoginThrottle {
-  readonly #failures: Map<string, Failures> = new Map();
+  readonly #failures = new MinuteCounts();
 
   /** @param nowMs Monotonic milliseconds, as in `fail`. */
   isBlocked(network: string, nowMs: number): boolean {
-    const failures = this.#failures.get(network);
-    return failures !== undefined && failures.count >= LIMITS.loginFailuresMax &&
-      nowMs - failures.sinceMs < WINDOW_MS;
+    return this.#failures.of(network, nowMs) >= LIMITS.loginFailuresMax;
   }
 
   fail(network: string, nowMs: number): void {
-    const failures = this.#failures.get(network);
-    if (failures !== undefined && nowMs - failures.sinceMs < WINDOW_MS) {
-      failures.count++;
-      return;
-    }
-    this.#failures.delete(network);
-    if (this.#failures.size >= LIMITS.loginFailureAddressesMax) {
-      for (const oldest of this.#failures.keys()) {
-        this.#failures.delete(oldest);
-        break;
-      }
-    }
-    this.#failures.set(network, { count: 1, sinceMs: nowMs });
+    this.#failures.add(network, nowMs);
   }
 }

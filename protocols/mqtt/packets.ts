@@ -113,6 +113,9 @@ function arrive(
     });
   }
   if (connection.stage === "connecting") return hold(state, connection, bytes, at, end);
+  if (connection.meter?.isFlood(state.clock.monotonicMs()) === true) {
+    return close(state, connection, REASON.messageRateTooHigh, "packet_rate");
+  }
   if (type === PACKET.pingreq) return ping(state, connection, bytes, at, end);
   if (type === PACKET.puback || type === PACKET.pubrec || type === PACKET.pubcomp) {
     return acknowledged(state, connection, bytes, at, end);
@@ -126,7 +129,7 @@ function arrive(
   if (connection.isHolding) return hold(state, connection, bytes, at, end);
   if (handle(state, connection, bytes, at, end)) return;
   connection.isHolding = true;
-  state.holding.push(connection);
+  if (!connection.isRateHeld) state.holding.push(connection);
   state.figures.holds++;
   state.figures.holding++;
   hold(state, connection, bytes, at, end);
@@ -155,7 +158,10 @@ function handle(
   end: number,
 ): boolean {
   const type = bytes[at]! >> 4;
-  if (type === PACKET.publish) return publish(state, connection, bytes, at, end);
+  if (type === PACKET.publish) {
+    if (connection.meter !== undefined) return publishMetered(state, connection, bytes, at, end);
+    return publish(state, connection, bytes, at, end);
+  }
   if (type === PACKET.pubrel) {
     const packetId = packetIdOf(bytes, at, end);
     if (packetId === 0 || (bytes[at]! & 15) !== 2) return violates(state, connection);
@@ -181,6 +187,26 @@ function handle(
     default: // A second CONNECT, AUTH, or a packet that only servers send.
       return violates(state, connection);
   }
+}
+
+/** Beyond a rate a message waits as it does without room: false. */
+function publishMetered(
+  state: GatewayState,
+  connection: Connection,
+  bytes: Buffer,
+  at: number,
+  end: number,
+): boolean {
+  const meter = connection.meter!;
+  const heldBy = meter.heldBy(state.clock.monotonicMs());
+  if (heldBy !== undefined) {
+    state.figures[heldBy]++;
+    state.rateHolds.add(connection);
+    return false;
+  }
+  if (!publish(state, connection, bytes, at, end)) return false;
+  meter.take(end - at);
+  return true;
 }
 
 function faultOf(packet: Packet | undefined): ReturnType<typeof propertiesFault> {

@@ -20,6 +20,7 @@ export const REASON = {
   receiveMaximumExceeded: 0x93,
   topicAliasInvalid: 0x94,
   packetTooLarge: 0x95,
+  messageRateTooHigh: 0x96,
   quotaExceeded: 0x97,
   administrative: 0x98,
   payloadInvalid: 0x99,

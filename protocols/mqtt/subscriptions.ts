@@ -1,6 +1,5 @@
 /** SUBSCRIBE and UNSUBSCRIBE: filters under the own prefix, durable before their answer. */
 import type { ISubscribePacket, ISubscription, IUnsubscribePacket } from "mqtt-packet";
-import { LIMITS } from "../../runtime/limits.ts";
 import { denialOf } from "./access.ts";
 import { ACK } from "./ack_queue.ts";
 import { close } from "./closing.ts";
@@ -36,9 +35,11 @@ export function subscribe(
   let isDelivering = false;
   const granted: number[] = [];
   const fresh: Subscription[] = [];
+  let refusedByQuota = 0;
   for (const asked of subscriptions) {
-    const reason = refusalOf(asked, prefix, next);
+    const reason = refusalOf(asked, prefix, next, state.quotas.subscriptionsMax);
     if (reason !== 0) {
+      if (reason === REASON.quotaExceeded) refusedByQuota++;
       granted.push(connection.isV5 ? reason : REASON.unspecified);
       continue;
     }
@@ -54,6 +55,7 @@ export function subscribe(
   }
   const append = store(state, connection, session, next);
   if (append === undefined) return false;
+  for (; refusedByQuota > 0; refusedByQuota--) state.refuse("subscriptions_full");
   const bytes = encodePacket({ cmd: "suback", messageId, granted }, connection.version);
   acknowledgeEncoded(state, connection, append, bytes, isDelivering, fresh);
   return true;
@@ -118,14 +120,19 @@ function violates(state: GatewayState, connection: Connection): true {
   return true;
 }
 
-function refusalOf(asked: ISubscription, prefix: string, list: readonly Subscription[]): number {
+function refusalOf(
+  asked: ISubscription,
+  prefix: string,
+  list: readonly Subscription[],
+  max: number,
+): number {
   if (asked.topic.startsWith("$share/")) return REASON.sharedNotSupported;
   const denial = denialOf("subscribe", asked.topic, prefix);
   if (denial !== undefined) {
     return denial === "invalid" ? REASON.filterInvalid : REASON.notAuthorized;
   }
   const isKnown = list.some(({ filter }) => filter === asked.topic);
-  return isKnown || list.length < LIMITS.mqttSubscriptionsMax ? 0 : REASON.quotaExceeded;
+  return isKnown || list.length < max ? 0 : REASON.quotaExceeded;
 }
 
 /** Sets the subscriptions; number of the append to wait for, 0 if the session has no row. */

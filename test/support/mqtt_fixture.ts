@@ -6,6 +6,7 @@ import { createLogger } from "../../runtime/logger.ts";
 import { StoppedPartitions } from "../../runtime/log/stopped_partitions.ts";
 import { type MqttGateway, startMqttGateway } from "../../protocols/mqtt/gateway.ts";
 import type { MqttPorts } from "../../protocols/mqtt/gateway_state.ts";
+import type { QuotaLimits } from "../../protocols/mqtt/quotas.ts";
 import type { TlsFiles } from "../../protocols/mqtt/tls_files.ts";
 import { FakeIngress } from "./fake_ingress.ts";
 import { createManualClock, type ManualClock } from "./manual_clock.ts";
@@ -95,6 +96,7 @@ export interface FixtureOptions {
   /** Devices whose actors are to be told how they are, such as an earlier gateway left. */
   readonly untold?: Set<string>;
   readonly tls?: TlsFiles;
+  readonly limits?: QuotaLimits;
   /** Partitions that damage has stopped. */
   readonly stopped?: StoppedPartitions;
 }
@@ -115,6 +117,7 @@ export async function startMqttFixture(options: FixtureOptions = {}): Promise<Mq
     host: "127.0.0.1",
     port: 0,
     tls: options.tls === undefined ? undefined : { ...options.tls, port: 0 },
+    limits: options.limits ?? {},
     ingress,
     directory,
     readRow: options.readRow ?? ((key) => ingress.readRow(key)),
