@@ -19,6 +19,10 @@ export const JOB_LIMITS = {
   /** Bytes of an upload, and the longest it may take to arrive. */
   jobUploadBytesMax: 256 * 1024 * 1024,
   jobUploadMs: 600_000,
+  /** Bytes of an upload of devices: what is made of it, with secrets, is several times as long. */
+  jobDeviceUploadBytesMax: 32 * 1024 * 1024,
+  /** Devices of one slice of an import: one transaction of the registry. */
+  jobSliceDevices: 250,
   /** Longest that an upload may bring nothing. */
   jobUploadStallMs: 30_000,
   /** Uploads that arrive at a time, of all projects; one more gets 503. */
@@ -44,6 +48,10 @@ assert(
   JOB_LIMITS.jobFilesBytesMax >= 4 * JOB_LIMITS.jobFileBytesMax &&
     JOB_LIMITS.jobFileBytesMax >= JOB_LIMITS.jobUploadBytesMax,
   "jobFilesBytesMax must hold several files, jobFileBytesMax an upload",
+);
+assert(
+  JOB_LIMITS.jobFileBytesMax >= 10 * JOB_LIMITS.jobDeviceUploadBytesMax,
+  "jobFileBytesMax must hold the secrets of all devices of an upload",
 );
 assert(
   JOB_LIMITS.jobSliceBytes >= 2 * JOB_LIMITS.jobLineBytesMax &&

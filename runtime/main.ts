@@ -187,7 +187,7 @@ class Node {
           children: [this.#logSpec(), this.#readersSpec(registry)],
         }, { shutdownMs: 20_000 }),
         this.#devicesSpec(registry),
-        jobChild({ registry, parts: this.parts, clock, logger: this.logger }),
+        jobChild({ registry, parts: this.parts, clock, random, logger: this.logger }),
         supervisorChild("gateways", {
           strategy: "one_for_one",
           intensity: { restartsMax: 20, withinMs: 60_000 },

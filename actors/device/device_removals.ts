@@ -104,6 +104,21 @@ async function removeDeleted(
   }
 }
 
+/** Those of the devices whose namesake was deleted and is not removed from the log yet. */
+export async function pendingRemovals<Name extends { product: string; device: string }>(
+  transaction: Transaction<RegistryTables>,
+  names: readonly Name[],
+): Promise<readonly Name[]> {
+  const follower = await transaction.selectFrom("followers").select("position")
+    .where("name", "=", FOLLOWER).executeTakeFirst();
+  if (follower === undefined || names.length === 0) return [];
+  const deleted = await transaction.selectFrom("changes").select(["product", "device"])
+    .where("id", ">", follower.position).where("kind", "=", "device_deleted")
+    .where("device", "in", names.map(({ device }) => device)).execute();
+  const pending = new Set(deleted.map(({ product, device }) => `${product}/${device}`));
+  return names.filter(({ product, device }) => pending.has(`${product}/${device}`));
+}
+
 /** Whether a device of this name was deleted and is not removed from the log yet. */
 export async function isRemovalPending(
   transaction: Transaction<RegistryTables>,

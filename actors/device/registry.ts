@@ -11,6 +11,7 @@ import { accepted, invalid, type Outcome, type Page, refused } from "../registry
 import type { Alongside, RegistryStore } from "../registry/registry_store.ts";
 import type { DevicesTable, RegistryTables } from "../registry/tables.ts";
 import { type ChangeKind, type ChangesFollower, recordChange } from "./changes.ts";
+import { createMany, type ManyCreated } from "./device_import.ts";
 import { isRemovalPending } from "./device_removals.ts";
 import {
   countDevices,
@@ -115,6 +116,25 @@ export class DeviceRegistry {
       }
       await waitMs(this.#clock, REMOVAL_LOOK_MS);
     }
+  }
+
+  /**
+   * Creates devices of a project: all of the inputs that are not there, in one transaction. Inputs are
+   * valid and have names of their own.
+   * @throws {UnavailableError} A device of such a name that was deleted is still in the log.
+   */
+  async createMany(
+    project: string,
+    inputs: readonly NewDevice[],
+    alongside?: Alongside<ManyCreated>,
+  ): Promise<ManyCreated> {
+    const options = {
+      store: this.#store,
+      clock: this.#clock,
+      random: this.#random,
+      secrets: this.#secrets,
+    };
+    return await createMany(options, project, inputs, alongside);
   }
 
   async get(product: string, device: string): Promise<Device | undefined> {

@@ -2,11 +2,13 @@
 import { killable } from "../../runtime/actor/resource_child.ts";
 import type { ChildSpec } from "../../runtime/actor/supervision.ts";
 import type { Clock } from "../../runtime/clock.ts";
+import type { Random } from "../../runtime/random.ts";
 import { UnavailableError } from "../../runtime/errors.ts";
 import type { Logger } from "../../runtime/logger.ts";
 import type { RegistryDirectory } from "../device/device_directory.ts";
 import type { DeviceRegistry } from "../device/registry.ts";
 import type { TelemetryImports, TelemetryQueries } from "../telemetry/worker.ts";
+import { deviceImport } from "./device_import.ts";
 import type { JobKind } from "./job.ts";
 import type { JobFiles } from "./job_files.ts";
 import { startJobRunner } from "./job_runner.ts";
@@ -18,12 +20,13 @@ export interface JobChildOptions {
   readonly registry: {
     readonly jobs: Jobs;
     readonly jobFiles: JobFiles;
-    readonly devices: Pick<DeviceRegistry, "list" | "count" | "find">;
+    readonly devices: Pick<DeviceRegistry, "list" | "count" | "find" | "createMany">;
     readonly directory: Pick<RegistryDirectory, "projectOf" | "validate">;
   };
   /** Parts that restart; undefined: not started yet. */
   readonly parts: { readonly telemetry?: TelemetryQueries & TelemetryImports };
   readonly clock: Clock;
+  readonly random: Random;
   readonly logger: Logger;
 }
 
@@ -43,13 +46,14 @@ export function jobChild(options: JobChildOptions): ChildSpec {
 }
 
 /** Every kind of job that this version has. */
-export function kindsOf({ registry, parts, clock }: JobChildOptions): readonly JobKind[] {
-  const { jobFiles: files, devices, directory } = registry;
+export function kindsOf({ registry, parts, clock, random }: JobChildOptions): readonly JobKind[] {
+  const { jobs, jobFiles: files, devices, directory } = registry;
   const projectOf = (product: string) => directory.projectOf(product);
   const telemetry = () => started(parts.telemetry, "telemetry");
   return [
     telemetryExport({ files, devices, projectOf, telemetry }),
     telemetryImport({ files, devices, directory, telemetry, clock }),
+    deviceImport({ jobs, files, devices, random }),
   ];
 }
 

@@ -113,7 +113,7 @@ export class JobFiles {
         `${this.#filesBytesMax}`;
       throw new JobError("overloaded", detail);
     }
-    const free = this.#freeBytes();
+    const free = bytes > 0 ? this.#freeBytes() : Infinity;
     if (free - bytes < RESERVE_BYTES) {
       const detail = `Cannot write more: ${free} B of disk are free, ${RESERVE_BYTES} are kept`;
       throw new JobError("overloaded", detail);
@@ -145,6 +145,14 @@ export class JobFileWriter implements AsyncDisposable {
     this.#grow(bytes.length);
     for (let at = 0; at < bytes.length;) at += await this.#file.write(bytes.subarray(at));
     this.offset += bytes.length;
+  }
+
+  /** What stands behind `offset` goes. */
+  async cut(offset: number): Promise<void> {
+    await this.#file.truncate(offset);
+    await this.#file.seek(offset, Deno.SeekMode.Start);
+    this.#grow(offset - this.offset);
+    this.offset = offset;
   }
 
   /** On disk when it resolves. */

@@ -113,6 +113,7 @@ export const POLICIES: Readonly<Record<string, Policy>> = {
   "DELETE /api/v1/jobs/{id}": caller("operator", "jobs:write"),
   "POST /api/v1/jobs/telemetry-export": caller("operator", "devices:read"),
   "POST /api/v1/jobs/telemetry-import": caller("operator", "devices:write"),
+  "POST /api/v1/jobs/device-import": caller("operator", "devices:write"),
 
   "GET /api/v1/cluster/ledger": ofInstallation(caller("viewer", "cluster:read")),
   "GET /api/v1/cluster/tree": ofInstallation(caller("viewer", "cluster:read")),

@@ -17,6 +17,7 @@ const TAGLESS = new Set([
   "POST /api/v1/devices/{product}/{device}/services/{service}",
   "POST /api/v1/jobs/telemetry-export",
   "POST /api/v1/jobs/telemetry-import",
+  "POST /api/v1/jobs/device-import",
   "POST /api/v1/cluster/tree/kill",
   "POST /api/v1/cluster/dead-letters/replay",
   "POST /api/v1/cluster/dead-letters/discard",

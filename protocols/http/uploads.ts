@@ -40,13 +40,14 @@ export class Uploads {
 
   /**
    * The body is in the file `in` of the job, durable, when it resolves.
+   * @param bytesMax At most `jobUploadBytesMax`.
    * @throws {ProblemError} 408, 413. @throws {InvalidError} It ended early, or is empty.
    * @throws {OverloadedError} Too many come, or there is no room for it.
    */
-  async receive(request: Request, jobId: string): Promise<void> {
-    const { jobUploadsMax, jobUploadBytesMax } = JOB_LIMITS;
+  async receive(request: Request, jobId: string, bytesMax: number): Promise<void> {
+    const { jobUploadsMax } = JOB_LIMITS;
     const announced = Number(request.headers.get("content-length") ?? 0);
-    if (!(announced <= jobUploadBytesMax)) throw tooLarge(announced);
+    if (!(announced <= bytesMax)) throw tooLarge(announced, bytesMax);
     if (this.#open >= jobUploadsMax) {
       const message = `Cannot take more uploads: ${this.#open} come, jobUploadsMax is ` +
         `${jobUploadsMax}`;
@@ -54,7 +55,7 @@ export class Uploads {
     }
     this.#open++;
     try {
-      await this.#receive(request, jobId);
+      await this.#receive(request, jobId, bytesMax);
     } catch (fault) {
       await this.#files.remove(jobId, "in");
       if (!(fault instanceof JobError)) throw fault;
@@ -65,7 +66,7 @@ export class Uploads {
     }
   }
 
-  async #receive(request: Request, jobId: string): Promise<void> {
+  async #receive(request: Request, jobId: string, bytesMax: number): Promise<void> {
     const reader = request.body?.getReader();
     if (reader === undefined) throw new InvalidError("Cannot import an empty body");
     let isLate = false;
@@ -87,8 +88,8 @@ export class Uploads {
           throw new ProblemError("body-timeout", "Cannot read the body: it did not arrive in time");
         }
         if (done) break;
-        if (writer.offset + value.length > JOB_LIMITS.jobUploadBytesMax) {
-          throw tooLarge(writer.offset + value.length);
+        if (writer.offset + value.length > bytesMax) {
+          throw tooLarge(writer.offset + value.length, bytesMax);
         }
         await writer.write(value);
       }
@@ -104,7 +105,6 @@ export class Uploads {
   }
 }
 
-function tooLarge(bytes: number): ProblemError {
-  const detail = `Cannot take ${bytes} B: jobUploadBytesMax is ${JOB_LIMITS.jobUploadBytesMax}`;
-  return new ProblemError("too-large", detail);
+function tooLarge(bytes: number, bytesMax: number): ProblemError {
+  return new ProblemError("too-large", `Cannot take ${bytes} B: the bound is ${bytesMax}`);
 }

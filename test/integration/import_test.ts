@@ -10,8 +10,8 @@ const LINES = 150_000;
 const JOB_MS = 90_000;
 const PATH = "/api/v1/jobs/telemetry-import";
 
-async function upload(api: RoostApi, text: string): Promise<Job> {
-  const answer = await api.upload(PATH, "text/csv", text);
+async function upload(api: RoostApi, text: string, path = PATH): Promise<Job> {
+  const answer = await api.upload(path, "text/csv", text);
   const job = await answer.json();
   assert.equal(answer.status, 202, JSON.stringify(job));
   return job;
@@ -75,4 +75,37 @@ Deno.test("an import that was killed on its way, and run twice, has every point 
     const page = await again.telemetry("pump", "live", { keys: "n", from: toMs });
     return page.series["n"]?.length === posts;
   }, { what: "what the device sent to be stored", withinMs: JOB_MS });
+});
+
+Deno.test("devices whose import was killed on its way are made once, with secrets that let them in", async () => {
+  await using roost = await startRoost();
+  const api = await roost.api();
+  await api.createProduct({ key: "pump" });
+  const names = Array.from({ length: 20_000 }, (_, n) => `pump,d-${n}\n`);
+  const path = "/api/v1/jobs/device-import";
+  const { id } = await upload(api, "product,device\n" + names.join(""), path);
+  await waitFor(
+    async () => (await api.request<Job>("GET", `/api/v1/jobs/${id}`)).progress > 0.1,
+    { what: "the import to be under way", withinMs: JOB_MS, everyMs: 5 },
+  );
+  await roost.restart();
+  const again = await roost.api();
+  const { result } = await ended(again, id);
+  const { created, existing, refused } = result as Record<string, number>;
+  assert.deepEqual([created, existing, refused], [20_000, 0, 0]);
+  const file = await again.fetch("GET", `/api/v1/jobs/${id}/result`);
+  const lines = (await file.text()).trimEnd().split("\r\n").slice(1).map((line) => line.split(","));
+  assert.deepEqual(lines.map(([, , device]) => device), names.map((_, n) => `d-${n}`));
+  for (let n = 0; n < lines.length; n += 199) { // From before, around and after the kill.
+    const [, product, device, , secret] = lines[n]!;
+    const answer = await fetch(`${roost.urls.http}/ingest/v1/${product}/${device}/properties`, {
+      method: "POST",
+      headers: {
+        authorization: `Basic ${btoa(`${product}/${device}:${secret}`)}`,
+        "content-type": "application/json",
+      },
+      body: '{"n":1}',
+    });
+    assert.equal(answer.status, 202, `${device}: ${await answer.text()}`);
+  }
 });

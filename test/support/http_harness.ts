@@ -287,7 +287,8 @@ export class HttpHarness implements AsyncDisposable {
     const { jobs, jobFiles, devices, clock, telemetry } = this;
     const { logger, directory } = this.ports;
     const registry = { jobs, jobFiles, devices, directory };
-    const kinds = kindsOf({ registry, parts: { telemetry }, clock, logger });
+    const random = seededRandom(9);
+    const kinds = kindsOf({ registry, parts: { telemetry }, clock, random, logger });
     return this.#resources.use(startJobRunner({ jobs, files: jobFiles, kinds, clock, logger }));
   }
 

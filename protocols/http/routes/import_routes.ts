@@ -1,6 +1,7 @@
 /** Tables that are uploaded and imported as jobs. */
 import { z } from "@hono/zod-openapi";
 import { NotFoundError } from "../../../runtime/errors.ts";
+import { JOB_LIMITS } from "../../../runtime/job_limits.ts";
 import type { Json } from "../../../runtime/actor/behaviour.ts";
 import type { JobKindName } from "../../../actors/job/job.ts";
 import { noteAudit } from "../../../actors/audit/audit_scope.ts";
@@ -23,7 +24,7 @@ const REPEATS = "Under an `Idempotency-Key` the body is not compared with the fi
 
 export function importRoutes(ports: HttpPorts): Route[] {
   const uploads = new Uploads(ports.jobFiles, ports.clock);
-  return [importTelemetry(ports, uploads)];
+  return [importTelemetry(ports, uploads), importDevices(ports, uploads)];
 }
 
 function importTelemetry(ports: HttpPorts, uploads: Uploads): Route {
@@ -51,6 +52,32 @@ function importTelemetry(ports: HttpPorts, uploads: Uploads): Route {
   });
 }
 
+function importDevices(ports: HttpPorts, uploads: Uploads): Route {
+  return createRoute({
+    method: "post",
+    path: "/api/v1/jobs/device-import",
+    tag: "jobs",
+    summary: "Creates many devices",
+    description:
+      "CSV whose first line names its columns (`device`, and `product`, `name`, `tags` " +
+      "with `;` between them, `enabled`, `secret` if need be), or NDJSON, a line as `POST /devices` " +
+      "takes it. Devices that exist stay as they are. The file of the job lists the new ones with " +
+      "the secrets that were made for them, for an hour, and the lines that were refused. " +
+      REPEATS,
+    query: QUERY,
+    body: z.string(),
+    bodyTypes: BODY_TYPES,
+    bodyExample: "product,device,name,tags\npump,p-1,Pump 1,hall-2;spare\n",
+    isStreamed: true,
+    responses: STARTED,
+    problems: ["not-found", "conflict"],
+    async handle({ query, caller, request, keep }) {
+      const upload = { kind: "deviceImport", request, product: query.product } as const;
+      return await startImport(ports, uploads, caller!, keep, upload);
+    },
+  });
+}
+
 async function startImport(
   ports: HttpPorts,
   uploads: Uploads,
@@ -69,7 +96,9 @@ async function startImport(
   }
   const id = ports.jobs.createId();
   noteAudit({ object: `jobs/${id}` });
-  await uploads.receive(request, id);
+  const isOfDevices = kind === "deviceImport";
+  const { jobUploadBytesMax, jobDeviceUploadBytesMax } = JOB_LIMITS;
+  await uploads.receive(request, id, isOfDevices ? jobDeviceUploadBytesMax : jobUploadBytesMax);
   try {
     const input: Json = definedOf({ format, product });
     return await answerStarted(ports, caller, keep, { kind, input, id });

@@ -17,7 +17,11 @@ import { createRoute, type Keep, type Route } from "../route.ts";
 import { CURSOR, LIMIT, NAME, pageOf, time } from "../schemas.ts";
 import { isOwn, requireDevice } from "./device_access.ts";
 
-const KINDS = ["telemetryExport", "telemetryImport"] as const satisfies readonly JobKindName[];
+const KINDS = [
+  "telemetryExport",
+  "telemetryImport",
+  "deviceImport",
+] as const satisfies readonly JobKindName[];
 const STATUSES = ["queued", "running", "done", "failed", "cancelled"] as const;
 const DEVICES_MAX = 1_000;
 const KEYS_MAX = 100;
@@ -99,6 +103,7 @@ export const STARTED = {
 const STARTS: Readonly<Record<typeof KINDS[number], string>> = {
   telemetryExport: `POST ${LIST}/telemetry-export`,
   telemetryImport: `POST ${LIST}/telemetry-import`,
+  deviceImport: `POST ${LIST}/device-import`,
 };
 
 export function jobRoutes(ports: HttpPorts): Route[] {
