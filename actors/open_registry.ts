@@ -13,6 +13,7 @@ import { type ChangesFollower, startChangesFollower } from "./device/changes.ts"
 import { startCredentialSweep } from "./device/credential_sweep.ts";
 import { createDeviceDirectory, type RegistryDirectory } from "./device/device_directory.ts";
 import { createDeviceStandings, type DeviceStandings } from "./device/device_standing.ts";
+import { DeviceTokens } from "./device/device_tokens.ts";
 import { DeviceRegistry } from "./device/registry.ts";
 import { JobFiles } from "./job/job_files.ts";
 import { Jobs } from "./job/jobs.ts";
@@ -37,6 +38,7 @@ export interface Registry extends AsyncDisposable {
   readonly products: Products;
   readonly devices: DeviceRegistry;
   readonly groups: Groups;
+  readonly tokens: DeviceTokens;
   readonly sessions: Sessions;
   readonly keys: ApiKeys;
   readonly jobs: Jobs;
@@ -97,6 +99,7 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
     products: new Products({ store, clock, changes }),
     devices: new DeviceRegistry({ store, clock, random, changes, keyring }),
     groups: new Groups({ store, clock, random }),
+    tokens: new DeviceTokens({ reader: store.reader, keyring, clock }),
     sessions: new Sessions({ store, clock, random, passwords }),
     keys: new ApiKeys({ store, clock, random }),
     jobs: new Jobs({ store, clock, random }),

@@ -9,7 +9,7 @@ import { partitionOfActor } from "../actors/behaviours.ts";
 import { Calls } from "../actors/command/calls.ts";
 import { deviceChildren } from "../actors/device/device_children.ts";
 import { REMOVED } from "../actors/device/device_removals.ts";
-import type { DeviceDownlink } from "../actors/device/messages.ts";
+import type { CallsWait, DeviceDownlink } from "../actors/device/messages.ts";
 import { startViewsChild } from "../actors/device/views_child.ts";
 import type { ReadViews } from "../actors/device/views_worker.ts";
 import { jobChild } from "../actors/job/job_child.ts";
@@ -248,7 +248,10 @@ class Node {
       onStarted: ({ token }) => {
         // A resume may have been committed and not told.
         this.#tellPresence(this.suspended.clear());
-        if (this.#token !== 0) return this.parts.mqtt?.tellAll();
+        if (this.#token !== 0) {
+          this.parts.http?.wakeAll();
+          return this.parts.mqtt?.tellAll();
+        }
         this.#token = token;
         this.live = new LiveHub({ clock, logger, incarnation: String(token) });
         this.resources.use(this.live);
@@ -358,9 +361,7 @@ class Node {
             suspended: this.suspended,
             untold: this.untold,
             stopped: this.stopped,
-            // Its sessions are numbered from 1 at each start of the gateway.
-            incarnation: `${this.#token}.${++this.#gateways}`,
-            nextEpoch: () => this.#token * EPOCHS_PER_TOKEN + ++this.#epochs,
+            ...this.#nextLink(),
           }));
         parts.mqtt = gateway;
         return killable(gateway, new Promise<void>(() => {}));
@@ -391,6 +392,7 @@ class Node {
     const { logger, log, live, calls, site, ingress, refused, suspended, stopped, parts } = this;
     return {
       ...{ clock, logger, log, live, calls, site, ingress, refused, suspended, stopped, registry },
+      link: this.#nextLink(),
       telemetry: () => parts.telemetry,
       views: () => parts.views,
       supervisor: () => parts.supervisor!,
@@ -398,6 +400,14 @@ class Node {
       mqttFigures: () => parts.mqtt?.figures,
       httpFigures: () => parts.http?.figures(),
       countRefused: (reason) => this.#countRefused(reason),
+    };
+  }
+
+  /** Of one start of a gateway, which numbers its sessions from 1. */
+  #nextLink() {
+    return {
+      incarnation: `${this.#token}.${++this.#gateways}`,
+      nextEpoch: () => this.#token * EPOCHS_PER_TOKEN + ++this.#epochs,
     };
   }
 
@@ -425,7 +435,9 @@ class Node {
       if (effect.type === "reply") this.ingress.resolveReply(effect.replyTo, effect.value);
       else if (effect.type === "downlink") {
         const [product, device] = idOf(effect.from).split("/") as [string, string];
-        this.parts.mqtt?.deliver(product, device, effect.message as DeviceDownlink);
+        const message = effect.message as DeviceDownlink | CallsWait;
+        this.parts.http?.wake(product, device);
+        if (message.type !== "callsWait") this.parts.mqtt?.deliver(product, device, message);
       } else if (!this.calls.settle(effect.topic, effect.value)) {
         this.live.publish(effect.topic, effect.value, clock.nowMs());
       }

@@ -43,6 +43,9 @@ export function nodeMetrics(figures: NodeFigures): NodeMetrics {
     labels: ["reason"],
   });
   const mqtt = metrics.gauges("mqtt", "Figures of the MQTT gateway", { labels: ["figure"] });
+  const httpNow = metrics.gauges("http", "Requests that are open, by what they wait for", {
+    labels: ["figure"],
+  });
   const http = metrics.gauges("http_answers", "HTTP answers since the start", {
     labels: ["status"],
   });
@@ -69,6 +72,7 @@ export function nodeMetrics(figures: NodeFigures): NodeMetrics {
         refused.of(reason).value = count;
       }
       copy(figures.mqtt(), (name) => mqtt.of(name));
+      copy(figures.http(), (name) => httpNow.of(name));
       copy(historyFigures, (name) => history.of(name));
       for (const [status, count] of figures.http()?.answers ?? []) {
         http.of(String(status)).value = count;

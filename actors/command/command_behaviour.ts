@@ -19,6 +19,7 @@ import {
   withRepeatsDue,
 } from "./command_state.ts";
 import {
+  type AnsweredReply,
   CALL_TOPIC,
   type CallAnswer,
   type CallEnd,
@@ -29,6 +30,8 @@ import {
   type CancelReply,
   type CommandMessage,
   type CommandState,
+  type FetchedCall,
+  type FetchReply,
   type OpenCall,
 } from "./messages.ts";
 
@@ -37,6 +40,7 @@ type Of<Type extends CommandMessage["type"]> = Extract<CommandMessage, { readonl
 const REMINDER = "due";
 /** Has the device's actor say whether there is a connection. */
 const CALLS_WAIT: DeviceMessage = { type: "callsWait" };
+const HEARD: DeviceMessage = { type: "heard" };
 
 /** No state: no call is open. */
 export const commandBehaviour: Behaviour<CommandState | null, CommandMessage> = {
@@ -69,6 +73,8 @@ function handle(
       return send(calls, message, context);
     case "answered":
       return answer(calls, message, context);
+    case "fetch":
+      return fetch(calls, message.session, context);
     case "due": {
       const next = withRepeatsDue(calls, context.nowMs);
       if (next !== calls) askLink(context);
@@ -116,12 +122,39 @@ function send(
   { session, isNew }: Of<"linked">,
   context: Context,
 ): readonly OpenCall[] {
+  return handOut(calls, session, isNew, context, ({ callId, service, input, expiresAtMs }) => {
+    downlink({ type: "call", callId, service, input, expiresAtMs }, context);
+  });
+}
+
+/** Hands them to who asks. */
+function fetch(
+  calls: readonly OpenCall[],
+  session: string,
+  context: Context,
+): readonly OpenCall[] {
+  const taken: FetchedCall[] = [];
+  const next = handOut(calls, session, false, context, (call) => {
+    const { callId, service, input, expiresAtMs } = call;
+    taken.push({ callId, service, input, expiresAtMs });
+  });
+  const value: FetchReply = { calls: taken };
+  return context.reply(next, value as unknown as Json);
+}
+
+/** The calls, those that are to go to this connection as sent, in order. */
+function handOut(
+  calls: readonly OpenCall[],
+  session: string,
+  isNew: boolean,
+  context: Context,
+  take: (call: OpenCall) => void,
+): readonly OpenCall[] {
   if (!calls.some((each) => isToSend(each, session, isNew))) return calls;
   return calls.map((each) => {
     if (!isToSend(each, session, isNew)) return each;
     const sent = asSent(each, session, context.nowMs);
-    const { callId, service, input, expiresAtMs } = sent;
-    downlink({ type: "call", callId, service, input, expiresAtMs }, context);
+    take(sent);
     if (each.sends === 0) project(rowOf(sent, "sent", context), context);
     return sent;
   });
@@ -129,11 +162,17 @@ function send(
 
 function answer(
   calls: readonly OpenCall[],
-  { callId, answer }: Of<"answered">,
+  { callId, answer, service }: Of<"answered">,
   context: Context,
 ): readonly OpenCall[] {
   const open = calls.find((each) => each.callId === callId);
-  if (open === undefined) return calls;
+  const isOpen = open !== undefined && (service === undefined || service === open.service);
+  if (service !== undefined) { // Straight from a gateway: the device's actor was not told.
+    context.send(`device/${keyOf(context)}`, HEARD);
+    const value: AnsweredReply = { isOpen };
+    context.reply(calls, value);
+  }
+  if (!isOpen) return calls;
   end(open, answer.ok ? "answered" : "failed", answer, context);
   return without(calls, open);
 }

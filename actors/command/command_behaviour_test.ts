@@ -218,6 +218,52 @@ Deno.test("the same id is the same call", () => {
   assert.deepEqual(commands.open(), ["c1"]);
 });
 
+Deno.test("who fetches gets what this connection has not had, and it counts as sent", () => {
+  const commands = new TestCommands();
+  const fetch = (session: string) => {
+    const effects = commands.send({ type: "fetch", session });
+    const { calls } = commands.replies.pop() as { calls: { callId: string }[] };
+    return [calls.map(({ callId }) => callId), effects];
+  };
+  assert.deepEqual(fetch("h.1"), [[], []]);
+  assert.deepEqual(commands.open(), []);
+  commands.call("b");
+  commands.call("a", { input: { delay: 3 } });
+  assert.deepEqual(fetch("h.1"), [["b", "a"], [
+    'calls pump/p/b {"status":"sent","sentAt":0}',
+    'calls pump/p/a {"status":"sent","sentAt":0}',
+  ]]);
+  assert.deepEqual(fetch("h.1"), [[], []], "it has them");
+  assert.deepEqual(fetch("h.2"), [["b", "a"], []], "another has not");
+  assert.deepEqual(commands.fire(), [], "the pause was that of the first time");
+  assert.deepEqual(commands.fire(), [ASK], "after the pause they are due again");
+  assert.deepEqual(fetch("h.2"), [["b", "a"], []]);
+  const { expiresAtMs, input } = commands.state!.calls[1]!;
+  assert.deepEqual([expiresAtMs, input], [NOW_MS + 3_600_000, { delay: 3 }]);
+  commands.nowMs = NOW_MS + 3_600_000;
+  assert.deepEqual((fetch("h.3") as [string[]])[0], [], "they have expired");
+});
+
+Deno.test("an answer that is asked says whether its call was open, by the service it names", () => {
+  const commands = new TestCommands();
+  const answer = { ok: true, output: {} } as const;
+  const answered = (callId: string, service: string) => {
+    const effects = commands.send({ type: "answered", callId, answer, service });
+    return [commands.replies.pop(), effects];
+  };
+  const heard = "send device/pump/p heard";
+  assert.deepEqual(answered("c1", "restart"), [{ isOpen: false }, [heard]]);
+  commands.call("c1");
+  assert.deepEqual(answered("c1", "stop"), [{ isOpen: false }, [heard]]);
+  assert.deepEqual(commands.open(), ["c1"]);
+  assert.deepEqual(answered("c1", "restart"), [{ isOpen: true }, [
+    heard,
+    'calls pump/p/c1 {"status":"answered","output":{},"answeredAt":0}',
+    "publish call/c1 answered",
+  ]]);
+  assert.deepEqual(answered("c1", "restart"), [{ isOpen: false }, [heard]]);
+});
+
 Deno.test("a removed device's calls end, and its rows go", () => {
   const commands = new TestCommands();
   commands.call("c1", { mode: "sync" });

@@ -41,8 +41,22 @@ export type CommandMessage =
    * not have arrived.
    */
   | { readonly type: "linked"; readonly session: string; readonly isNew: boolean }
-  /** The device's answer. One to a call that is not open any more is late, and ignored. */
-  | { readonly type: "answered"; readonly callId: string; readonly answer: CallAnswer }
+  /**
+   * The device's answer. One to a call that is not open any more is late, and ignored. If it is asked
+   * by a gateway, instead of passed on by the device's actor, it has the service too, and is answered
+   * by `AnsweredReply`.
+   */
+  | {
+    readonly type: "answered";
+    readonly callId: string;
+    readonly answer: CallAnswer;
+    readonly service?: string;
+  }
+  /**
+   * Asked by a gateway whose device comes and fetches: what is to be sent to this connection counts as
+   * sent. Answered by `FetchReply`.
+   */
+  | { readonly type: "fetch"; readonly session: string }
   /** The reminder: something expires or is to be sent again. */
   | { readonly type: "due" }
   /** The device was deleted. */
@@ -53,6 +67,13 @@ export type CallReply =
   | { readonly ok: false; readonly code: "calls_full" | "too_large"; readonly message: string };
 
 export type CancelReply = { readonly isCancelled: boolean };
+
+/** False: there is no such call, or it is not open any more. */
+export type AnsweredReply = { readonly isOpen: boolean };
+
+export type FetchReply = { readonly calls: readonly FetchedCall[] };
+
+export type FetchedCall = Pick<OpenCall, "callId" | "service" | "input" | "expiresAtMs">;
 
 /** An open call. */
 export interface OpenCall {

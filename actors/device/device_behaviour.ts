@@ -18,6 +18,7 @@ import {
   withReported,
 } from "./device_state.ts";
 import {
+  type CallsWait,
   type DeviceDownlink,
   type DeviceMessage,
   type DeviceState,
@@ -57,7 +58,10 @@ export const deviceBehaviour: Behaviour<DeviceState, DeviceMessage> = {
         return passReply(state, message, context);
       case "callsWait":
         if (state.link?.takesCalls) tellLink(state.link, false, context);
+        else downlink({ type: "callsWait" }, context);
         return state;
+      case "heard":
+        return hear(state, undefined, context);
       case "shadowGet":
         return showShadow(state, message.session, context);
       case "desire":
@@ -201,7 +205,7 @@ function publishDelta(before: DeviceState, after: DeviceState, context: Context)
   context.publish(context.address, { type: "shadow", version: after.version, delta });
 }
 
-function downlink(message: DeviceDownlink, context: Context): void {
+function downlink(message: DeviceDownlink | CallsWait, context: Context): void {
   context.downlink(message);
 }
 

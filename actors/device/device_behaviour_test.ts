@@ -293,9 +293,10 @@ Deno.test("the shadow goes to the connection that asked, if it is the present on
 
 Deno.test("the actor of its calls learns of connections that take calls, and of answers", () => {
   const device = new TestDevice();
-  assert.deepEqual(device.send({ type: "callsWait" }), [], "it is not there");
+  const told = ['downlink {"type":"callsWait"}'];
+  assert.deepEqual(device.send({ type: "callsWait" }), told, "it may come and fetch");
   device.send(connected("x.1", 1));
-  assert.deepEqual(device.send({ type: "callsWait" }), [], "it is not listening");
+  assert.deepEqual(device.send({ type: "callsWait" }), told, "it is not listening");
   device.send({ type: "desire", values: { on: true } });
   const deliver = (session: string) =>
     device.send({ type: "deliver", session, values: false, calls: true });
@@ -312,7 +313,11 @@ Deno.test("the actor of its calls learns of connections that take calls, and of 
   ]);
   assert.equal(device.state.lastSeenAtMs, 70_000);
   device.send(connected("x.2", 2));
-  assert.deepEqual(device.send({ type: "callsWait" }), [], "the new one is not listening yet");
+  assert.deepEqual(device.send({ type: "callsWait" }), told, "the new one is not listening yet");
+  assert.deepEqual(device.send({ type: "heard" }, 140_000), [
+    'project presence pump/p {"online":true,"session":"x.2","atMs":140000}',
+  ]);
+  assert.equal(device.state.lastSeenAtMs, 140_000);
 });
 
 Deno.test("an event is recorded with its time, a removed device forgets everything", () => {

@@ -59,7 +59,12 @@ export type DeviceMessage =
   }
   /** The device's answer to a service call; passed on to the actor of its calls. */
   | { readonly type: "reply"; readonly callId: string; readonly answer: CallAnswer }
-  /** The actor of its calls asks for the connection; answered by `linked` if it takes calls. */
+  /** The device sent something that another actor took: a sign of life. */
+  | { readonly type: "heard" }
+  /**
+   * The actor of its calls asks for the connection; answered by `linked` if it takes calls, else told
+   * to the gateway whose device may be waiting for them.
+   */
   | { readonly type: "callsWait" }
   /** The device asked for its shadow on this connection. */
   | { readonly type: "shadowGet"; readonly session: string }
@@ -88,6 +93,11 @@ export type DeviceDownlink =
   }
   /** A call was cancelled: if it still waits to be sent, it is not sent. */
   | { readonly type: "callEnded"; readonly callId: string; readonly service: string };
+
+/** To a gateway whose devices come and fetch, after the commit: there is something to fetch. */
+export interface CallsWait {
+  readonly type: "callsWait";
+}
 
 export interface TimedValue {
   readonly value: Json;

@@ -11,16 +11,21 @@ import { type DecodedUplink, faultOf, parseJson, refusal } from "./uplink.ts";
 /** Characters of an error that are kept. */
 const ERROR_CHARACTERS_MAX = 1_024;
 
+export type ReadReply =
+  /** `refused`: why an output was left out. */
+  | { readonly ok: true; readonly answer: CallAnswer; readonly refused: readonly Issue[] }
+  | DecodedUplink & { ok: false };
+
 /**
- * Decodes `{"ok": true, "output": {…}}` or `{"ok": false, "error": "text"}`; names are checked by the
- * caller. An output that the model refuses is left out: the call has failed, with that as its error.
+ * Reads `{"ok": true, "output": {…}}` or `{"ok": false, "error": "text"}`. An output that the model
+ * refuses is left out: the call has failed, with that as its error.
  */
-export function decodeReply(
+export function readReply(
   payload: Uint8Array,
-  { service, callId }: { readonly service: string; readonly callId: string },
+  service: string,
   directory: DeviceDirectory,
   product: string,
-): DecodedUplink {
+): ReadReply {
   const parsed = parseJson(payload);
   if (!parsed.ok) return parsed;
   const json = parsed.value as Json;
@@ -33,14 +38,32 @@ export function decodeReply(
   if (fault !== undefined) return refusal("malformed", fault);
   const { ok, output = {}, error = "" } = json as { readonly [key: string]: Json | undefined };
   if (ok === false && typeof error === "string") {
-    return encodeReply(callId, { ok, error: error.slice(0, ERROR_CHARACTERS_MAX).toWellFormed() });
+    return { ok: true, answer: { ok, error: keptError(error) }, refused: [] };
   }
   if (ok !== true) return refusal("malformed", shape);
   const refused = outputIssues(output, service, directory, product);
-  if (refused.length === 0) return encodeReply(callId, { ok, output });
+  if (refused.length === 0) return { ok: true, answer: { ok, output }, refused };
   const { path, message } = refused[0]!;
-  const why = `The output was refused: ${path}: ${message}`.slice(0, ERROR_CHARACTERS_MAX);
-  return encodeReply(callId, { ok: false, error: why.toWellFormed() }, refused);
+  const why = keptError(`The output was refused: ${path}: ${message}`);
+  return { ok: true, answer: { ok: false, error: why }, refused };
+}
+
+/** As `readReply`, as the body of a record for the device's actor; names are checked by the caller. */
+export function decodeReply(
+  payload: Uint8Array,
+  { service, callId }: { readonly service: string; readonly callId: string },
+  directory: DeviceDirectory,
+  product: string,
+): DecodedUplink {
+  const read = readReply(payload, service, directory, product);
+  if (!read.ok) return read;
+  const message: DeviceMessage = { type: "reply", callId, answer: read.answer };
+  const body = new TextEncoder().encode(JSON.stringify(message));
+  return { ok: true, parts: [body], points: 1, refused: read.refused };
+}
+
+function keptError(text: string): string {
+  return text.slice(0, ERROR_CHARACTERS_MAX).toWellFormed();
 }
 
 function outputIssues(
@@ -55,14 +78,4 @@ function outputIssues(
   const message = `Cannot accept an output of ${bytes} B: callOutputBytesMax is ` +
     `${callOutputBytesMax}`;
   return [{ path: "output", rule: "size", message }];
-}
-
-function encodeReply(
-  callId: string,
-  answer: CallAnswer,
-  refused: readonly Issue[] = [],
-): DecodedUplink {
-  const message: DeviceMessage = { type: "reply", callId, answer };
-  const body = new TextEncoder().encode(JSON.stringify(message));
-  return { ok: true, parts: [body], points: 1, refused };
 }

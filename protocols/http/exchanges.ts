@@ -14,7 +14,7 @@ export interface Exchange {
   readonly startedAtMs: number;
   /** Bytes of the reading budget that it holds until its body is here. */
   reserved: number;
-  /** Append that carries the record; 0 while the body is read. */
+  /** Append that carries the record; 0 while the body is read; Infinity: another way (`handIn`). */
   append: number;
   /** Answer once the append is durable. */
   accepted: Response | undefined;
@@ -108,6 +108,11 @@ export class Exchanges {
     exchange.append = append;
     exchange.accepted = accepted;
     this.#carried.push(exchange);
+  }
+
+  /** Its message goes another way than by an append: the caller `finish`es it. */
+  handIn(exchange: Exchange): void {
+    exchange.append = Infinity;
   }
 
   /** Answers; nothing if it was answered before. */

@@ -8,14 +8,17 @@ import { LIMITS } from "../../runtime/limits.ts";
 import { networkOf } from "../../runtime/network_of.ts";
 import { createDocumentRoutes, FALLBACK_ROUTE } from "./routes/document_routes.ts";
 import { Auditor } from "./auditor.ts";
+import type { DevicePolls } from "./device_polls.ts";
 import { Guard } from "./guard.ts";
 import { Ingest } from "./ingest.ts";
+import { INGEST_PREFIX } from "./ingest_path.ts";
 import { LiveFeeds } from "./live_feeds.ts";
 import { assertAllPoliciesUsed } from "./policy.ts";
 import type { HttpPorts } from "./ports.ts";
 import { problemOf, problemResponse } from "./problem.ts";
-import { assertJsonType, readBytes } from "./request_input.ts";
+import { assertJsonType, readBytes, readCoding, readInflated } from "./request_input.ts";
 import { createRoutes } from "./routes/routes.ts";
+import { compressed } from "./compression.ts";
 import { KEEP_NOTHING, Repeats } from "./repeats.ts";
 import type { Keep, Route } from "./route.ts";
 import { type BucketState, rateHeaders } from "./token_buckets.ts";
@@ -31,6 +34,8 @@ export interface HttpFigures {
   readonly inFlight: number;
   /** Posts of devices that wait for their body or their append. */
   readonly posts: number;
+  /** Devices that wait for downlinks. */
+  readonly polls: number;
   /** Open live feeds. */
   readonly feeds: number;
 }
@@ -40,6 +45,8 @@ export interface HttpApp extends Disposable {
   readonly routes: readonly Route[];
   fetch(request: Request, origin?: RequestOrigin): Promise<Response> | Response;
   figures(): HttpFigures;
+  /** Polls of devices, to be told what is committed for them. */
+  readonly polls: Pick<DevicePolls, "wake" | "wakeAll">;
   /** Refuses requests from now on; resolves when those before are answered, or after `withinMs`. */
   drain(withinMs: number): Promise<void>;
 }
@@ -61,7 +68,6 @@ const SECURITY_HEADERS: readonly (readonly [string, string])[] = [
 ];
 const EMPTY = new Uint8Array();
 const EMPTY_OBJECT = new TextEncoder().encode("{}");
-const INGEST_PREFIX = "/ingest/v1/";
 const UNKNOWN_REMOTE = "unknown";
 
 /** @throws {AssertionError} If a route has no policy or a policy no route. */
@@ -121,7 +127,7 @@ class RoostHttpApp implements HttpApp {
     const remote = remoteOf(origin);
     const path = pathOf(request.url);
     if (this.#drained !== undefined) return this.#refuseClosing(path);
-    if (request.method === "POST" && path.startsWith(INGEST_PREFIX)) {
+    if (path.startsWith(INGEST_PREFIX)) {
       const answer = this.#ingest.handle(request, path, remote);
       if (answer instanceof Response) return this.#counted(answer);
       return answer.then((response) => {
@@ -136,17 +142,23 @@ class RoostHttpApp implements HttpApp {
     return this.#dispatch(request, remote);
   }
 
+  get polls(): Pick<DevicePolls, "wake" | "wakeAll"> {
+    return this.#ingest.polls;
+  }
+
   figures(): HttpFigures {
     return {
       answers: this.#answers,
       inFlight: this.#inFlight,
       posts: this.#ingest.waiting,
+      polls: this.#ingest.polls.waiting,
       feeds: this.#feeds.count,
     };
   }
 
   async drain(withinMs: number): Promise<void> {
     this.#feeds[Symbol.dispose](); // They end by themselves never.
+    this.#ingest.polls[Symbol.dispose](); // Nor soon, these.
     await new Promise<void>((resolve) => {
       const cancel = this.#ports.clock.after(withinMs, resolve);
       this.#drained = () => {
@@ -169,7 +181,8 @@ class RoostHttpApp implements HttpApp {
     try {
       const id = `${this.#startedAt}-${(this.#requests++).toString(36)}`;
       this.#ids.set(request, id);
-      const response = await this.app.fetch(request, { remote });
+      const answered = await this.app.fetch(request, { remote });
+      const response = await compressed(request.headers, answered);
       response.headers.set("x-request-id", id);
       for (const [name, value] of SECURITY_HEADERS) {
         if (!response.headers.has(name)) response.headers.set(name, value);
@@ -247,6 +260,7 @@ class RoostHttpApp implements HttpApp {
 
   async #readBody(request: Request, bytesMax: number, isOptional: boolean): Promise<Uint8Array> {
     if (!isOptional) assertJsonType(request);
+    const coding = readCoding(request);
     const announced = Number(request.headers.get("content-length") ?? bytesMax);
     const reserved = Math.min(bytesMax, announced || 0);
     if (this.#readingBytes + reserved > LIMITS.httpReadingBytesMax) {
@@ -256,7 +270,8 @@ class RoostHttpApp implements HttpApp {
     try {
       const { signal } = this.#closing;
       const deadline = { withinMs: LIMITS.httpBodyMs, clock: this.#ports.clock, signal };
-      const bytes = await readBytes(request, bytesMax, deadline);
+      const sent = await readBytes(request, bytesMax, deadline);
+      const bytes = coding === "gzip" ? readInflated(sent, bytesMax) : sent;
       if (isOptional && bytes.length === 0) return EMPTY_OBJECT;
       if (isOptional) assertJsonType(request);
       return bytes;

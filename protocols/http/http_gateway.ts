@@ -19,6 +19,10 @@ export interface HttpGateway extends AsyncDisposable {
   /** Settles when the listener ends. */
   readonly done: Promise<void>;
   figures(): HttpFigures;
+  /** Something was committed for the device, which may wait for it. */
+  wake(product: string, device: string): void;
+  /** What was said of commits may be lost: all that wait look again. */
+  wakeAll(): void;
 }
 
 const DRAIN_MS = 2_000;
@@ -63,6 +67,8 @@ export function startHttpGateway(options: HttpGatewayOptions): Promise<HttpGatew
     port: server.addr.port,
     done: server.finished,
     figures: () => app.figures(),
+    wake: (product, device) => app.polls.wake(product, device),
+    wakeAll: () => app.polls.wakeAll(),
     [Symbol.asyncDispose]: () => disposed ??= dispose(),
   });
 }

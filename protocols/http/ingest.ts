@@ -1,86 +1,79 @@
 /**
- * `POST /ingest/v1/{product}/{device}/properties` and `…/events/{event}`. The fast path of HTTP: no
- * router, no schema; the bytes that came are the bytes that are appended.
+ * Devices over HTTP: `/ingest/v1/{product}/{device}/…`. No router, no schema; of JSON that nothing of
+ * was refused the bytes that came are the bytes that are appended.
  *
- * The order of a request, which no refusal may change:
+ * The order of a post, which no refusal may change:
  * 1. path, credentials, rate: nothing of the body is read for a stranger.
  * 2. room, body (bounded, with a deadline), decode against the thing model.
  * 3. `offer`, and 202 only once the append is durable.
  */
-import type { SuspendedAddresses } from "../../runtime/actor/suspended_actors.ts";
-import type { Clock } from "../../runtime/clock.ts";
 import type { Issue } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import type { Ingress } from "../../runtime/log/ingress.ts";
-import { STOPPED_DETAIL, type StoppedPartitions } from "../../runtime/log/stopped_partitions.ts";
-import type { DeviceDirectory } from "../../actors/device/directory.ts";
-import { deviceAddress } from "../../actors/device/messages.ts";
+import type { DeviceTokens } from "../../actors/device/device_tokens.ts";
 import { decodeEvent, decodeUplink } from "../../actors/device/uplink.ts";
-import { isName } from "../../actors/registry/names.ts";
-import { BasicLogins, type DevicePoster } from "./basic_logins.ts";
+import {
+  type BodyCoding,
+  codingOf,
+  codingRefusal,
+  isCbor,
+  jsonBodyOf,
+  TAKEN_CODINGS,
+} from "./body_coding.ts";
+import { DeviceGate, type GatePorts } from "./device_gate.ts";
+import type { DevicePoster } from "./device_logins.ts";
+import { DevicePolls, type PollPorts } from "./device_polls.ts";
+import { DeviceReads } from "./device_reads.ts";
+import { DeviceReplies, type ReplyPorts } from "./device_replies.ts";
 import { type Exchange, Exchanges } from "./exchanges.ts";
-import { FailureGate } from "./failure_gate.ts";
-import { type ProblemCode, type ProblemOptions, problemResponse } from "./problem.ts";
-import { rateHeaders, TokenBuckets } from "./token_buckets.ts";
+import type { FailureGate } from "./failure_gate.ts";
+import { INGEST_METHODS, type IngestPath, parseIngestPath } from "./ingest_path.ts";
+import { problemResponse } from "./problem.ts";
 
-export interface IngestPorts {
-  readonly directory: DeviceDirectory;
+export interface IngestPorts extends GatePorts, PollPorts, ReplyPorts {
   readonly ingress: Ingress;
-  readonly clock: Clock;
-  /** Counts messages that are refused for good, by reason. */
-  readonly countRefused: (reason: string) => void;
-  /** Actors whose messages are refused until an operator acts. */
-  readonly suspended: SuspendedAddresses;
-  /** Partitions whose devices are told to come again later. */
-  readonly stopped: Pick<StoppedPartitions, "size" | "has">;
-  /** Posts a second of one device; a burst of twice that. */
-  readonly postsPerSecondMax?: number;
+  readonly tokens: Pick<DeviceTokens, "check" | "issue">;
 }
 
-export interface IngestPath {
-  readonly product: string;
-  readonly device: string;
-  /** Absent: properties. */
-  readonly event?: string;
+/** What the headers of a post say of its body. */
+interface BodyForm {
+  readonly coding: BodyCoding;
+  readonly isCbor: boolean;
 }
 
-const PREFIX = "/ingest/v1/";
 const JSON_HEADERS = { headers: { "content-type": "application/json" }, status: 202 };
 const PARTIAL_HEADERS = { headers: { "content-type": "application/json" }, status: 207 };
-/** What all refused credentials are told. */
-const WRONG = "Cannot accept the credentials for this device";
-const CHALLENGE = { "www-authenticate": `Basic realm="roost", charset="UTF-8"` };
 const NO_QUERY = "Cannot take query parameters: there are none here";
+const PLAIN: BodyForm = { coding: "identity", isCbor: false };
 const RETRY_MS = 1_000;
-/** An operator has to act: a device that asks more often only costs. */
-const STOPPED_RETRY_MS = 10_000;
 
 export class Ingest implements Disposable {
   readonly #ports: IngestPorts;
-  readonly #logins: BasicLogins;
+  readonly #gate: DeviceGate;
   readonly #exchanges: Exchanges;
-  readonly #failures: FailureGate;
-  readonly #rates: TokenBuckets;
+  readonly #replies: DeviceReplies;
+  readonly #reads: DeviceReads;
+  readonly polls: DevicePolls;
   readonly #unlisten: readonly (() => void)[];
   readonly #accepted: string[] = [];
 
-  constructor(ports: IngestPorts, failures = new FailureGate(ports.clock)) {
+  constructor(ports: IngestPorts, failures?: FailureGate) {
     this.#ports = ports;
-    this.#failures = failures;
-    this.#logins = new BasicLogins(ports.directory, ports.clock);
+    this.#gate = new DeviceGate(ports, failures);
+    this.#replies = new DeviceReplies(ports);
+    this.#reads = new DeviceReads(ports);
+    this.polls = new DevicePolls(ports, this.#gate);
     this.#exchanges = new Exchanges(ports.clock, (exchange) => this.#late(exchange));
-    const perSecond = ports.postsPerSecondMax ?? LIMITS.httpPostsPerSecondMax;
-    const rate = { perSecond, burst: perSecond * 2 };
-    this.#rates = new TokenBuckets(rate, ports.clock, LIMITS.httpLoginsCachedMax);
     this.#unlisten = [
       ports.ingress.onSettled((append) => this.#exchanges.settle(append)),
-      ports.directory.onRevoked((product, device) =>
-        this.#exchanges.revoke(`${product}/${device}`)
-      ),
+      ports.directory.onRevoked((product, device, reason) => {
+        this.#exchanges.revoke(`${product}/${device}`);
+        this.polls.revoke(product, device, reason);
+      }),
     ];
   }
 
-  /** Requests that wait for their body or their append. */
+  /** Posts that wait for their body or their append. */
   get waiting(): number {
     return this.#exchanges.open;
   }
@@ -89,77 +82,95 @@ export class Ingest implements Disposable {
   handle(request: Request, instance: string, remote: string): Promise<Response> | Response {
     const path = parseIngestPath(instance);
     if (path === undefined) {
-      return problemResponse("not-found", "There is no such resource", instance);
+      return problemResponse("not-found", "There is no such resource", instance.slice(0, 512));
     }
-    const poster = this.#authenticate(request, path, instance, remote);
+    const allow = INGEST_METHODS[path.kind];
+    if (request.method !== allow) {
+      const detail = `Cannot ${request.method} this: it takes ${allow}`;
+      return problemResponse("method-not-allowed", detail, instance, { headers: { allow } });
+    }
+    const poster = this.#gate.admit(request, path, instance, remote);
     if (poster instanceof Response) return poster;
-    const device = `${poster.product}/${poster.device}`;
-    const rate = this.#rates.take(device);
-    if (!rate.isAllowed) {
-      const detail = `Cannot accept more: the device may post ${rate.limit / 2} times a second`;
-      const options = { retryAfterMs: rate.retryAfterMs, headers: rateHeaders(rate) };
-      return this.#refuse("rate-limited", detail, instance, options);
+    switch (path.kind) {
+      case "token":
+        return this.#issueToken(request, poster, instance);
+      case "downlinks": {
+        const held = this.#gate.heldBack(poster, instance, true);
+        return held ?? this.polls.start(request, poster, instance, remote);
+      }
+      case "shadow":
+      case "time":
+        return this.#reads.read(path.kind, request, poster, instance);
+      default:
+        return this.#post(request, path, poster, instance);
     }
-    if (hasQuery(request.url)) return this.#refuse("invalid", NO_QUERY, instance, {});
-    const held = this.#heldBack(poster, instance);
+  }
+
+  [Symbol.dispose](): void {
+    for (const unlisten of this.#unlisten) unlisten();
+    this.polls[Symbol.dispose]();
+    this.#exchanges.close();
+    this.#gate[Symbol.dispose]();
+  }
+
+  #post(
+    request: Request,
+    path: IngestPath,
+    poster: DevicePoster,
+    instance: string,
+  ): Promise<Response> | Response {
+    if (hasQuery(request.url)) return this.#gate.refuse("invalid", NO_QUERY, instance);
+    const held = this.#gate.heldBack(poster, instance, path.kind === "reply");
     if (held !== undefined) return held;
     const { refusal } = this.#ports.ingress;
     if (refusal !== undefined) return overloaded(`Appends are refused: ${refusal}`, instance);
-    const announced = request.headers.get("content-length");
+    const { headers } = request;
+    const form = formOf(headers);
+    if (form === undefined) {
+      const detail = codingRefusal(headers.get("content-encoding")!);
+      return this.#gate.refuse("media-type", detail, instance, { headers: TAKEN_CODINGS });
+    }
+    const announced = headers.get("content-length");
     const length = announced === null ? LIMITS.payloadBytesMax : Number(announced);
     if (!(length <= LIMITS.payloadBytesMax)) return this.#tooLarge(instance, announced!);
     return new Promise((resolve) => {
-      const exchange = this.#exchanges.start(instance, device, length, resolve);
+      const exchange = this.#exchanges.start(instance, poster.key, length, resolve);
       if (exchange === undefined) {
         resolve(overloaded(`Too many requests wait: ${this.waiting}`, instance));
         return;
       }
       const body = announced === null ? readBounded(request) : request.bytes();
       body.then(
-        (bytes) => this.#offer(exchange, poster, path, bytes),
-        () => this.#finish(exchange, "invalid", "Cannot read the body: it ended early"),
+        (bytes) => this.#received(exchange, poster, path, form, bytes),
+        () => {
+          this.#exchanges.received(exchange);
+          this.#refuseBody(exchange, "invalid", "Cannot read the body: it ended early");
+        },
       );
     });
   }
 
-  [Symbol.dispose](): void {
-    for (const unlisten of this.#unlisten) unlisten();
-    this.#exchanges.close();
-    this.#logins[Symbol.dispose]();
-  }
-
-  #authenticate(
-    request: Request,
+  /** The body is here, or as much of it as shows that it is too large. */
+  #received(
+    exchange: Exchange,
+    poster: DevicePoster,
     path: IngestPath,
-    instance: string,
-    remote: string,
-  ): DevicePoster | Response {
-    const header = request.headers.get("authorization");
-    if (header === null) {
-      return this.#refuse("unauthorized", WRONG, instance, { headers: CHALLENGE });
+    form: BodyForm,
+    sent: Uint8Array,
+  ): void {
+    this.#exchanges.received(exchange);
+    if (exchange.resolve === undefined) return; // Its deadline has passed: it was told so.
+    let bytes = sent;
+    if (form !== PLAIN) {
+      const decoded = jsonBodyOf(sent, form.coding, form.isCbor, LIMITS.payloadBytesMax);
+      if (!decoded.ok) return this.#refuseBody(exchange, decoded.code, decoded.detail);
+      bytes = decoded.bytes;
     }
-    const known = this.#logins.known(header);
-    if (known !== undefined && known.product === path.product && known.device === path.device) {
-      return known;
-    }
-    const closedMs = this.#failures.closedForMs(remote);
-    if (closedMs > 0) {
-      const detail = "Cannot look at more credentials from this address: too many were wrong";
-      return this.#refuse("rate-limited", detail, instance, { retryAfterMs: closedMs });
-    }
-    const result = this.#logins.login(header, path.product, path.device);
-    if (result.ok) return result.poster;
-    if (result.code === "disabled") {
-      const detail = "Cannot accept messages: the device is disabled";
-      return this.#refuse("device-disabled", detail, instance, { headers: CHALLENGE });
-    }
-    this.#failures.fail(remote);
-    return this.#refuse("unauthorized", WRONG, instance, { headers: CHALLENGE });
+    if (path.kind === "reply") this.#reply(exchange, poster, path, bytes);
+    else this.#offer(exchange, poster, path, bytes);
   }
 
   #offer(exchange: Exchange, poster: DevicePoster, path: IngestPath, bytes: Uint8Array): void {
-    this.#exchanges.received(exchange);
-    if (exchange.resolve === undefined) return; // Its deadline has passed: it was told so.
     const { directory, ingress, clock } = this.#ports;
     const decoded = path.event === undefined
       ? decodeUplink(bytes, directory, poster.product, clock.nowMs())
@@ -174,14 +185,7 @@ export class Ingest implements Disposable {
       this.#exchanges.finish(exchange, problem);
       return;
     }
-    // A body may take its time: what was looked at before it may be another now.
-    const late = exchange.isRevoked
-      ? this.#refuse("unauthorized", WRONG, exchange.instance, { headers: CHALLENGE })
-      : this.#heldBack(poster, exchange.instance);
-    if (late !== undefined) {
-      this.#exchanges.finish(exchange, late);
-      return;
-    }
+    if (this.#isLate(exchange, poster)) return;
     const append = ingress.offer(poster.target, decoded.parts);
     if (append === undefined) {
       this.#exchanges.finish(exchange, overloaded("The log is behind", exchange.instance));
@@ -196,17 +200,30 @@ export class Ingest implements Disposable {
     ingress.flushIfDue();
   }
 
-  /** What an operator has to mend first. */
-  #heldBack({ product, device, target }: DevicePoster, instance: string): Response | undefined {
-    const { suspended, stopped } = this.#ports;
-    if (stopped.size > 0 && stopped.has(target.partition)) {
-      const retryAfterMs = STOPPED_RETRY_MS;
-      return this.#refuse("partition-stopped", STOPPED_DETAIL, instance, { retryAfterMs });
-    }
-    if (suspended.size > 0 && suspended.has(deviceAddress(product, device))) {
-      const detail = "Cannot accept messages: the device has too many dead letters";
-      return this.#refuse("suspended", detail, instance, { hint: "Replay one of them" });
-    }
+  #reply(exchange: Exchange, poster: DevicePoster, path: IngestPath, bytes: Uint8Array): void {
+    if (this.#isLate(exchange, poster, true)) return;
+    this.#exchanges.handIn(exchange);
+    void this.#replies.take(poster, path.call!, bytes, exchange.instance)
+      .then((answer) => this.#exchanges.finish(exchange, answer));
+  }
+
+  /** A body may take its time: what was looked at before it may be another now. */
+  #isLate(exchange: Exchange, poster: DevicePoster, hasCalls = false): boolean {
+    const late = exchange.isRevoked
+      ? this.#gate.unauthorized(exchange.instance)
+      : this.#gate.heldBack(poster, exchange.instance, hasCalls);
+    if (late !== undefined) this.#exchanges.finish(exchange, late);
+    return late !== undefined;
+  }
+
+  #issueToken(request: Request, poster: DevicePoster, instance: string): Response {
+    if (hasQuery(request.url)) return this.#gate.refuse("invalid", NO_QUERY, instance);
+    const issued = this.#ports.tokens.issue(poster.product, poster.device);
+    if (issued === undefined) return this.#gate.unauthorized(instance);
+    const { token, expiresAtMs } = issued;
+    return Response.json({ token, expiresAt: expiresAtMs }, {
+      headers: { "cache-control": "no-store" },
+    });
   }
 
   /** `{"accepted": n}`, made once a number; `n` is bounded. */
@@ -214,28 +231,17 @@ export class Ingest implements Disposable {
     return this.#accepted[points] ??= `{"accepted":${points}}`;
   }
 
-  #finish(exchange: Exchange, code: ProblemCode, detail: string): void {
-    this.#exchanges.received(exchange);
+  #refuseBody(exchange: Exchange, code: "invalid" | "too-large", detail: string): void {
     if (exchange.resolve === undefined) return;
-    if (code === "invalid") this.#ports.countRefused("malformed");
+    this.#ports.countRefused(code === "invalid" ? "malformed" : "too_large");
     this.#exchanges.finish(exchange, problemResponse(code, detail, exchange.instance));
-  }
-
-  #refuse(
-    code: ProblemCode,
-    detail: string,
-    instance: string,
-    options: ProblemOptions,
-  ): Response {
-    this.#ports.countRefused(code.replaceAll("-", "_"));
-    return problemResponse(code, detail, instance, options);
   }
 
   #late(exchange: Exchange): Response {
     const bound = `acknowledgeMsMax is ${LIMITS.acknowledgeMsMax}`;
     const { instance } = exchange;
     if (exchange.append === 0) {
-      return this.#refuse("body-timeout", `Cannot read the body: ${bound}`, instance, {});
+      return this.#gate.refuse("body-timeout", `Cannot read the body: ${bound}`, instance);
     }
     const detail =
       `The message is not durable yet (${bound}): it may still be stored. Send it again`;
@@ -245,31 +251,16 @@ export class Ingest implements Disposable {
   #tooLarge(instance: string, announced: string): Response {
     const bytes = announced.slice(0, 20);
     const detail = `Cannot accept ${bytes} B: payloadBytesMax is ${LIMITS.payloadBytesMax}`;
-    return this.#refuse("too-large", detail, instance, {});
+    return this.#gate.refuse("too-large", detail, instance);
   }
 }
 
-/** `/ingest/v1/{product}/{device}/properties` or `…/events/{event}`. */
-export function parseIngestPath(path: string): IngestPath | undefined {
-  if (!path.startsWith(PREFIX)) return undefined;
-  const names = path.slice(PREFIX.length).split("/");
-  if (path.includes("%") && !decodeNames(names)) return undefined;
-  const [product, device, kind, event] = names;
-  if (product === undefined || device === undefined) return undefined;
-  if (!isName(product) || !isName(device)) return undefined;
-  if (kind === "properties" && names.length === 3) return { product, device };
-  if (kind !== "events" || names.length !== 4 || !isName(event!)) return undefined;
-  return { product, device, event: event! };
-}
-
-/** Some clients escape a colon. False: not an escape. */
-function decodeNames(names: string[]): boolean {
-  try {
-    for (let i = 0; i < names.length; i++) names[i] = decodeURIComponent(names[i]!);
-    return true;
-  } catch {
-    return false;
-  }
+/** Undefined: a content coding that is not taken. */
+function formOf(headers: Headers): BodyForm | undefined {
+  const coding = codingOf(headers.get("content-encoding"));
+  if (coding === undefined) return undefined;
+  const isCborType = isCbor(headers.get("content-type"));
+  return coding === "identity" && !isCborType ? PLAIN : { coding, isCbor: isCborType };
 }
 
 /** Something stands behind the question mark: devices are told, as every caller is. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { partitionOf } from "../../runtime/actor/address.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import { basic, HttpHarness, SECRET } from "../../test/support/http_harness.ts";
-import { parseIngestPath } from "./ingest.ts";
+import { parseIngestPath } from "./ingest_path.ts";
 
 const PATH = "/ingest/v1/pump/p-1/properties";
 const AUTH = basic("pump/p-1", SECRET);
@@ -248,11 +248,22 @@ Deno.test("a device that floods is held to its rate, others are not", async () =
 });
 
 Deno.test("paths of devices are taken whole or not at all", () => {
-  const good = { product: "p:1", device: "d.2" };
+  const good = { kind: "properties", product: "p:1", device: "d.2" };
   assert.deepEqual(parseIngestPath("/ingest/v1/p:1/d.2/properties"), good);
   assert.deepEqual(parseIngestPath("/ingest/v1/p%3A1/d.2/properties"), good);
+  assert.deepEqual(parseIngestPath("/ingest/v1/p/d/services/s/c%3A1/reply"), {
+    kind: "reply",
+    product: "p",
+    device: "d",
+    call: { service: "s", callId: "c:1" },
+  });
   for (
     const bad of [
+      "/ingest/v1/p/d/token/",
+      "/ingest/v1/p/d/services/s/c",
+      "/ingest/v1/p/d/services/s/c/replies",
+      "/ingest/v1/p/d/services/s/c/reply/",
+      "/ingest/v1/p/d/services//c/reply",
       "/ingest/v1/",
       "/ingest/v1/p/d",
       "/ingest/v1/p/d/",

@@ -1,5 +1,6 @@
 /** The ports of the HTTP gateway, made of the parts of a node. Parts that restart are asked for. */
 import type { Calls } from "../../actors/command/calls.ts";
+import type { CommandState } from "../../actors/command/messages.ts";
 import type { DeviceState } from "../../actors/device/messages.ts";
 import type { Views } from "../../actors/device/views.ts";
 import type { LiveHub } from "../../actors/live/live_hub.ts";
@@ -17,6 +18,7 @@ import type { Logger } from "../../runtime/logger.ts";
 import { nodeMetrics } from "../../runtime/node_metrics.ts";
 import type { ConsoleSite } from "./console/site.ts";
 import type { HttpFigures } from "./http_app.ts";
+import type { LinkPorts } from "./poll_sessions.ts";
 import type { ClusterPorts, HealthPorts, HttpPorts } from "./ports.ts";
 
 export interface NodeView {
@@ -27,6 +29,7 @@ export interface NodeView {
   readonly ingress: GroupIngress;
   readonly live: LiveHub;
   readonly calls: Calls;
+  readonly link: LinkPorts;
   readonly site: ConsoleSite;
   /** Refused messages by reason, since the start of the process. */
   readonly refused: Readonly<Record<string, number>>;
@@ -59,10 +62,9 @@ export function httpPortsOf(node: NodeView): HttpPorts {
       thin: async (query) => await history().thin(query),
       events: async (query) => await history().events(query),
     },
-    peekState: async (address) => {
-      const stored = await log.peek(address);
-      return stored === undefined ? undefined : peekState(stored).state as DeviceState;
-    },
+    peekState: (address) => peekAt<DeviceState>(log, address),
+    peekCalls: (address) => peekAt<CommandState>(log, address),
+    link: node.link,
     presence: async (names) => await views().presence(names),
     bySeen: async (query) => await views().bySeen(query),
     site: node.site,
@@ -74,6 +76,12 @@ export function httpPortsOf(node: NodeView): HttpPorts {
     suspended: node.suspended,
     stopped: node.stopped,
   };
+}
+
+/** Committed state of an actor; undefined if it has none. */
+async function peekAt<State>(log: LogClient, address: string): Promise<State | undefined> {
+  const stored = await log.peek(address);
+  return stored === undefined ? undefined : peekState(stored).state as State | undefined;
 }
 
 function clusterPorts(node: NodeView): ClusterPorts {

@@ -39,6 +39,11 @@ export const POLICIES: Readonly<Record<string, Policy>> = {
 
   "POST /ingest/v1/{product}/{device}/properties": DEVICE,
   "POST /ingest/v1/{product}/{device}/events/{event}": DEVICE,
+  "POST /ingest/v1/{product}/{device}/token": DEVICE,
+  "GET /ingest/v1/{product}/{device}/downlinks": DEVICE,
+  "POST /ingest/v1/{product}/{device}/services/{service}/{callId}/reply": DEVICE,
+  "GET /ingest/v1/{product}/{device}/shadow": DEVICE,
+  "GET /ingest/v1/{product}/{device}/time": DEVICE,
 
   "POST /api/v1/session": PUBLIC,
   "GET /api/v1/session": person("viewer"),

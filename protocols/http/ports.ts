@@ -19,11 +19,13 @@ import type { ApiKeys } from "../../actors/access/api_keys.ts";
 import type { Principal } from "../../actors/access/principal.ts";
 import type { Sessions } from "../../actors/access/sessions.ts";
 import type { Calls } from "../../actors/command/calls.ts";
+import type { CommandState } from "../../actors/command/messages.ts";
 import type { Users } from "../../actors/access/users.ts";
 import type { Audit } from "../../actors/audit/audit.ts";
 import type { RegistryDirectory } from "../../actors/device/device_directory.ts";
 import type { DeviceDirectory } from "../../actors/device/directory.ts";
 import type { DeviceState, PresenceRow } from "../../actors/device/messages.ts";
+import type { DeviceTokens } from "../../actors/device/device_tokens.ts";
 import type { DeviceRegistry } from "../../actors/device/registry.ts";
 import type { SeenDevice, SeenQuery } from "../../actors/device/views.ts";
 import type { JobFiles } from "../../actors/job/job_files.ts";
@@ -35,6 +37,7 @@ import type { Projects } from "../../actors/project/projects.ts";
 import type { KeptAnswers } from "../../actors/registry/kept_answers.ts";
 import type { TelemetryStore } from "../../actors/telemetry/store.ts";
 import type { ConsoleSite } from "./console/site.ts";
+import type { LinkPorts } from "./poll_sessions.ts";
 import type { BucketRate } from "./token_buckets.ts";
 
 /** Who calls the API: a person with a session, or a program with a key. */
@@ -105,6 +108,8 @@ export interface HttpPorts {
   readonly projects: Pick<Projects, "create" | "get" | "list" | "count" | "rename" | "delete">;
   readonly users: Pick<Users, "create" | "get" | "list" | "count" | "update" | "delete">;
   readonly sessions: Pick<Sessions, "login" | "confirm" | "find" | "logout" | "list" | "end">;
+  /** Of devices, in place of their secrets. */
+  readonly tokens: Pick<DeviceTokens, "check" | "issue">;
   readonly keys: Pick<ApiKeys, "create" | "get" | "list" | "count" | "delete" | "find">;
   /** First answers of requests with an `Idempotency-Key`. */
   readonly answers: Pick<KeptAnswers, "find" | "fullForMs" | "keep">;
@@ -112,6 +117,10 @@ export interface HttpPorts {
   readonly calls: Pick<Calls, "call" | "queue" | "get" | "list" | "cancel">;
   /** Committed state of a device's actor; undefined if it never had a message. */
   peekState(address: string): Promise<DeviceState | undefined>;
+  /** Committed open calls of a device; undefined if there are none. */
+  peekCalls(address: string): Promise<CommandState | undefined>;
+  /** What devices that poll are told to their actors by. */
+  readonly link: LinkPorts;
   /** Rows of view `presence` by `{product}/{device}`; devices without a row are absent. */
   presence(devices: readonly string[]): Promise<ReadonlyMap<string, PresenceRow>>;
   /** Devices with such a row, by when they were last heard of. */

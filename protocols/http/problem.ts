@@ -30,6 +30,8 @@ export const PROBLEMS = {
   "breaking-change": { status: 409, title: "The change breaks what works now" },
   /** With `Retry-After`. */
   "idempotency-in-progress": { status: 409, title: "The first request of this key is under way" },
+  "call-ended": { status: 409, title: "The call is not open any more" },
+  "superseded": { status: 409, title: "A later request has taken the place of this one" },
   "suspended": { status: 409, title: "The device is suspended until an operator acts" },
   "gone": { status: 410, title: "It was there, and is not any more" },
   "precondition-failed": { status: 412, title: "The resource was changed meanwhile" },

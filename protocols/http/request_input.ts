@@ -2,6 +2,7 @@
 import type { z } from "@hono/zod-openapi";
 import type { Clock } from "../../runtime/clock.ts";
 import { InvalidError, type Issue } from "../../runtime/errors.ts";
+import { type BodyCoding, codingOf, codingRefusal, inflate, TAKEN_CODINGS } from "./body_coding.ts";
 import { parseDocument } from "./json_document.ts";
 import { ProblemError } from "./problem.ts";
 
@@ -45,6 +46,21 @@ export function assertJsonType(request: Request): void {
   if (JSON_TYPE.test(type)) return;
   const detail = `Cannot read "${type.slice(0, 80)}": send application/json in UTF-8`;
   throw new ProblemError("media-type", detail);
+}
+
+/** @throws {ProblemError} 415: a content coding that is not taken. */
+export function readCoding(request: Request): BodyCoding {
+  const header = request.headers.get("content-encoding");
+  const coding = codingOf(header);
+  if (coding !== undefined) return coding;
+  throw new ProblemError("media-type", codingRefusal(header!), { headers: TAKEN_CODINGS });
+}
+
+/** @throws {ProblemError} 413, or 400 if it is broken. */
+export function readInflated(bytes: Uint8Array, bytesMax: number): Uint8Array {
+  const inflated = inflate(bytes, bytesMax);
+  if (inflated.ok) return inflated.bytes;
+  throw new ProblemError(inflated.code, inflated.detail);
 }
 
 export interface BodyDeadline {

@@ -315,7 +315,9 @@ function problemObject(status: number, codes: readonly ProblemCode[]): object {
 
 function accessText(policy: Policy): string {
   if (policy.type === "public") return "Access: anyone.";
-  if (policy.type === "device") return "Access: the device itself, by Basic credentials.";
+  if (policy.type === "device") {
+    return "Access: the device itself, by its secret (Basic) or a token (Bearer).";
+  }
   const keys = policy.scope === undefined
     ? "never an API key"
     : policy.scope === "any"
@@ -327,7 +329,7 @@ function accessText(policy: Policy): string {
 
 function securityOf(policy: Policy): Record<string, string[]>[] {
   if (policy.type === "public") return [];
-  if (policy.type === "device") return [{ device: [] }];
+  if (policy.type === "device") return [{ device: [] }, { deviceToken: [] }];
   if (policy.scope === undefined) return [{ session: [] }];
   return [{ session: [] }, { key: policy.scope === "any" ? [] : [policy.scope] }];
 }

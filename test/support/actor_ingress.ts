@@ -1,6 +1,6 @@
 /** An ingress that answers questions by the product's own actors, in memory and at once. */
 import { BEHAVIOURS } from "../../actors/behaviours.ts";
-import { CALLS, type CommandMessage } from "../../actors/command/messages.ts";
+import { CALLS, type CommandMessage, type CommandState } from "../../actors/command/messages.ts";
 import { createMemoryCalls } from "../../actors/command/call_rows.ts";
 import type { DeviceMessage, DeviceState, PresenceRow } from "../../actors/device/messages.ts";
 import { PRESENCE } from "../../actors/device/views.ts";
@@ -19,12 +19,15 @@ export class ActorIngress extends FakeIngress {
   readonly calls = createMemoryCalls();
   /** To connections, in order. */
   readonly downlinks: { readonly from: string; readonly message: Message }[] = [];
+  /** Called after a downlink of the device. */
+  onDownlink: (product: string, device: string) => void = () => {};
   /** Called with what actors publish. */
   onPublished: (topic: string, value: Json) => void = () => {};
   /** Questions stay unanswered. */
   isSilent = false;
   readonly #clock: ManualClock;
-  readonly #others = new Map<string, unknown>();
+  /** Of calls, by address. */
+  readonly commands = new Map<string, CommandState>();
   readonly #reminders = new Map<string, () => void>();
   #version = 0;
 
@@ -44,7 +47,7 @@ export class ActorIngress extends FakeIngress {
     const queue: [string, Message][] = [[address, message]];
     for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
       const [to, each] = next;
-      const states = kindOf(to) === "device" ? this.states : this.#others;
+      const states = kindOf(to) === "device" ? this.states : this.commands;
       const behaviour = BEHAVIOURS.get(kindOf(to))!;
       const context = this.#context(to, (...sent) => void queue.push(sent), (value) => {
         reply ??= value;
@@ -52,7 +55,7 @@ export class ActorIngress extends FakeIngress {
       const state = states.get(to) ?? behaviour.initial(idOf(to));
       const after = behaviour.receive(state, each, context);
       if (after === null) states.delete(to);
-      else states.set(to, after as DeviceState);
+      else states.set(to, after as DeviceState & CommandState);
     }
     return reply;
   }
@@ -89,7 +92,11 @@ export class ActorIngress extends FakeIngress {
         answer(value);
         return state;
       },
-      downlink: (message) => void this.downlinks.push({ from: address, message }),
+      downlink: (message) => {
+        this.downlinks.push({ from: address, message });
+        const [product, device] = idOf(address).split("/") as [string, string];
+        queueMicrotask(() => this.onDownlink(product, device));
+      },
       publish: (topic, value) => this.onPublished(topic, value),
       activity: ignore,
     };

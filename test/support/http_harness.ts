@@ -10,6 +10,7 @@ import { Calls } from "../../actors/command/calls.ts";
 import { startChangesFollower } from "../../actors/device/changes.ts";
 import { createDeviceDirectory } from "../../actors/device/device_directory.ts";
 import type { PresenceRow } from "../../actors/device/messages.ts";
+import { DeviceTokens } from "../../actors/device/device_tokens.ts";
 import { DeviceRegistry } from "../../actors/device/registry.ts";
 import { createDeviceStandings } from "../../actors/device/device_standing.ts";
 import {
@@ -83,14 +84,15 @@ export class HttpHarness implements AsyncDisposable {
   keys!: ApiKeys;
   users!: Users;
   audit!: Audit;
-  keyring!: Keyring;
   projects!: Projects;
   removals!: ProjectRemovals;
   ports!: HttpPorts;
   /** Of the registry's files. */
   directory!: string;
   answerOptions!: KeptAnswersOptions;
+  keyring!: Keyring;
   readonly #resources = new AsyncDisposableStack();
+  #epochs = 0;
 
   private constructor() {
     this.clock = createManualClock(START_MS);
@@ -157,6 +159,7 @@ export class HttpHarness implements AsyncDisposable {
       site: new ConsoleSite({ clock, logger }),
       calls: this.#calls(),
       peekState: (address) => Promise.resolve(this.ingress.states.get(address)),
+      ...this.#devicePorts(store),
       presence,
       live: { hub: this.hub },
       bySeen: (query) => this.#bySeen(query),
@@ -169,8 +172,8 @@ export class HttpHarness implements AsyncDisposable {
       countRefused: (reason) => this.refused[reason] = (this.refused[reason] ?? 0) + 1,
       ...overrides,
     };
-    this.app = createHttpApp(this.ports);
-    this.#resources.use(this.app);
+    this.app = this.#resources.use(createHttpApp(this.ports));
+    this.ingress.onDownlink = (product, device) => this.app.polls.wake(product, device);
   }
 
   #things(): Pick<HttpPorts, "products" | "devices" | "groups"> {
@@ -196,6 +199,15 @@ export class HttpHarness implements AsyncDisposable {
     });
     await views.write({ writes, cursor: 1 });
     return await views.bySeen(query);
+  }
+
+  /** What devices over HTTP need. */
+  #devicePorts({ reader }: RegistryStore): Pick<HttpPorts, "peekCalls" | "link" | "tokens"> {
+    return {
+      peekCalls: (address) => Promise.resolve(this.ingress.commands.get(address)),
+      link: { incarnation: "7.1", nextEpoch: () => ++this.#epochs },
+      tokens: new DeviceTokens({ reader, keyring: this.keyring, clock: this.clock }),
+    };
   }
 
   async #openStore(path: string, logger: Logger, random: Random): Promise<RegistryStore> {

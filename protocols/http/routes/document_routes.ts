@@ -102,6 +102,11 @@ function documentOf(routes: readonly Route[]): object {
     scheme: "bearer",
     description: "An API key, `roost_…`, with scopes.",
   });
+  registry.registerComponent("securitySchemes", "deviceToken", {
+    type: "http",
+    scheme: "bearer",
+    description: "The device's token of `POST /ingest/v1/{product}/{device}/token`.",
+  });
   registry.registerComponent("securitySchemes", "device", {
     type: "http",
     scheme: "basic",

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import type { DeviceDirectory } from "../../actors/device/directory.ts";
 import { createManualClock } from "../../test/support/manual_clock.ts";
-import { BasicLogins } from "./basic_logins.ts";
+import { DeviceLogins } from "./device_logins.ts";
+
+const NONE = { check: () => ({ ok: false, code: "bad_credentials" } as const) };
 
 type Revoked = (product: string, device: string, reason: string) => void;
 
@@ -28,7 +30,13 @@ const headerOf = (device: string, secret = "s:1") => `Basic ${btoa(`p/${device}:
 
 Deno.test("known logins are bounded, the least recently used one leaves first", () => {
   const { directory, revoke } = directoryOf();
-  using logins = new BasicLogins(directory, createManualClock(), () => 0, 3);
+  using logins = new DeviceLogins({
+    directory,
+    tokens: NONE,
+    clock: createManualClock(),
+    partitionOf: () => 0,
+    entriesMax: 3,
+  });
   for (const device of ["a", "b", "c"]) {
     assert.ok(logins.login(headerOf(device), "p", device).ok, "a secret may hold a colon");
   }
@@ -45,7 +53,7 @@ Deno.test("known logins are bounded, the least recently used one leaves first", 
 Deno.test("a login is looked at again after a minute", async () => {
   const { directory } = directoryOf();
   const clock = createManualClock();
-  using logins = new BasicLogins(directory, clock);
+  using logins = new DeviceLogins({ directory, tokens: NONE, clock });
   logins.login(headerOf("a"), "p", "a");
   await clock.advance(59_999);
   assert.ok(logins.known(headerOf("a")));
@@ -55,8 +63,8 @@ Deno.test("a login is looked at again after a minute", async () => {
 
 Deno.test("whatever is wrong with a header, the directory is asked all the same", () => {
   const { directory, asked } = directoryOf();
-  using logins = new BasicLogins(directory, createManualClock());
-  const wrong = ["", "Basic", "Basic !!!", "Basic /w==", "Bearer x", `Basic ${"A".repeat(2_000)}`]
+  using logins = new DeviceLogins({ directory, tokens: NONE, clock: createManualClock() });
+  const wrong = ["", "Basic", "Basic !!!", "Basic /w==", `Basic ${"A".repeat(2_000)}`]
     .concat([headerOf("b"), headerOf("a", ""), `Basic ${btoa("p/a")}`]);
   for (const header of wrong) {
     assert.deepEqual(logins.login(header, "p", "a"), { ok: false, code: "bad_credentials" });

@@ -1,0 +1,32 @@
+/** Limits of devices that speak HTTP; the others are in `limits.ts`. */
+import { assert } from "./errors.ts";
+import { LIMITS } from "./limits.ts";
+
+export const HTTP_LIMITS = {
+  /** How long a device's token is good. Too long: who finds one may use it longer. */
+  tokenMs: 3_600_000,
+  /** Bytes from which an answer of the API is compressed. Smaller ones fit into a packet as they are. */
+  compressAtBytes: 2_048,
+  /** Bytes that are compressed in one go: about a millisecond of the main thread. */
+  compressChunkBytes: 65_536,
+  /** Longest that a poll for downlinks waits. Too long: middleboxes forget the connection. */
+  pollMsMax: 60_000,
+  /** Polls that wait, of all devices; at the bound one more gets 503. About 3 kB each. */
+  pollsMax: 10_000,
+  /**
+   * A device that polls counts as connected until this long after its last poll ended. Too short: it
+   * goes offline between polls.
+   */
+  pollAwayMs: 60_000,
+  /** Devices that poll, waiting or not; at the bound the one away longest goes offline early. */
+  pollSessionsMax: 50_000,
+} as const;
+
+assert(
+  HTTP_LIMITS.pollSessionsMax > HTTP_LIMITS.pollsMax,
+  "pollSessionsMax must hold every device that waits",
+);
+assert(
+  HTTP_LIMITS.pollMsMax > LIMITS.callResendMs,
+  "a poll must be able to wait for the repeat of a call",
+);
