@@ -8,6 +8,7 @@ import { callsService, seesEvents } from "./call_steps.ts";
 import { killsChild, worksOffDeadLetters } from "./cluster_steps.ts";
 import { editsShadow, findsDevices, makesDevice, rotatesSecret } from "./device_steps.ts";
 import { breaksModel, guardsModel, writesModel } from "./product_steps.ts";
+import { keepsKeys, keepsUsers, readsAudit, skipsSetup } from "./settings_steps.ts";
 import { PAGES } from "./visits.ts";
 
 const ignore = await requirePeer("chromium") === undefined;
@@ -114,6 +115,10 @@ const STEPS = [
   ["a product is made, and its model written in a form and as JSON", writesModel],
   ["breaking changes of a model are named, and an older one comes back", breaksModel],
   ["unsaved changes of a model, and those of others, are not lost by a click", guardsModel],
+  ["users are made, changed and removed; each has the own password", keepsUsers],
+  ["an API key is shown once, works, and ends at once", keepsKeys],
+  ["the audit is found by filters, and its chain verified", readsAudit],
+  ["the first steps may be skipped", skipsSetup],
   ["a child that is ended comes back before one's eyes", killsChild],
   ["a gap of the ledger leads to its messages, which are worked off", worksOffDeadLetters],
   [

@@ -23,5 +23,10 @@ export const PAGES: readonly Visit[] = [
   { name: "product-settings", path: "/products/pump?tab=settings", ready: ".settings form" },
   { name: "cluster", path: "/cluster", ready: ".partitions" },
   { name: "dead-letters", path: "/dead-letters", ready: ".table" },
+  { name: "settings", path: "/settings", ready: ".account li" },
+  { name: "settings-users", path: "/settings?tab=users", ready: ".rows .row" },
+  { name: "settings-keys", path: "/settings?tab=keys", ready: ".table" },
+  { name: "settings-audit", path: "/settings?tab=audit", ready: ".rows .row" },
+  { name: "setup", path: "/setup", ready: ".steps form" },
   { name: "missing", path: "/no/such/page", ready: ".empty" },
 ];

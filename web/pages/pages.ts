@@ -3,7 +3,7 @@
  * there yet has no entry. Its words are `page.{id}` in `shell/text.ts`.
  */
 import type { Component } from "vue";
-import { Activity, Boxes, Cpu, type LucideIcon, MailX, Network } from "@lucide/vue";
+import { Activity, Boxes, Cpu, type LucideIcon, MailX, Network, Settings } from "@lucide/vue";
 import type { Role } from "../api/session.ts";
 import type { ShellKey } from "../shell/text.ts";
 
@@ -79,6 +79,21 @@ export const PAGES: readonly Page[] = [
     nav: { group: "system", icon: MailX },
     role: "operator",
     load: () => import("./dead_letters/dead_letters_page.vue"),
+  },
+  {
+    id: "setup",
+    path: "/setup",
+    title: "page_setup",
+    parent: "overview",
+    role: "owner",
+    load: () => import("./setup/setup_page.vue"),
+  },
+  {
+    id: "settings",
+    path: "/settings",
+    title: "page_settings",
+    nav: { group: "system", icon: Settings },
+    load: () => import("./settings/settings_page.vue"),
   },
 ];
 
