@@ -117,6 +117,14 @@ class SqlDirectory implements RegistryDirectory {
     return { ok: true, login };
   }
 
+  loginByCertificate(product: string, device: string): LoginResult {
+    const row = this.#deviceRow(product, device);
+    const isAllowed = row !== undefined &&
+      parseCredentials(String(row.credentials)).includes("x509");
+    if (!isAllowed) return BAD_CREDENTIALS;
+    return row.enabled === 1 ? { ok: true, login: { product, device } } : DISABLED;
+  }
+
   credentialsOf(product: string): readonly CredentialKind[] {
     return this.#product(product)?.credentials ?? [];
   }

@@ -246,3 +246,20 @@ Deno.test("a device of a deleted one's name is made once the deleted one is remo
   await clock.advance(100);
   assert.equal((await accepted(made)).device.device, "p");
 });
+
+Deno.test("a certificate is a login where the product takes them, and then only", async () => {
+  await using registry = await openWithDevice();
+  using directory = directoryOf(registry);
+  const bad = { ok: false, code: "bad_credentials" } as const;
+  assert.deepEqual(directory.loginByCertificate("pump", "p"), bad);
+  await accepted(registry.products.create({ key: "valve", credentials: ["x509"] }));
+  await accepted(registry.devices.create({ product: "valve", device: "v", secret: SECRET }));
+  const login = { product: "valve", device: "v" };
+  assert.deepEqual(directory.loginByCertificate("valve", "v"), { ok: true, login });
+  assert.deepEqual(directory.login("valve", "v", SECRET), bad, "no secret is");
+  for (const [product, device] of [["valve", "w"], ["nothing", "v"], ["pump", "v"]] as const) {
+    assert.deepEqual(directory.loginByCertificate(product, device), bad);
+  }
+  await accepted(registry.devices.update("valve", "v", { enabled: false }));
+  assert.deepEqual(directory.loginByCertificate("valve", "v"), { ok: false, code: "disabled" });
+});

@@ -25,6 +25,8 @@ export interface ValidatedValues {
 export interface DeviceDirectory {
   /** Constant time for unknown devices and wrong secrets. */
   login(product: string, device: string, secret: string): LoginResult;
+  /** Its certificate proved who it is. Unknown, and where the product takes none, are one answer. */
+  loginByCertificate(product: string, device: string): LoginResult;
   /** Checks one sample's values against the product's model (strict) or infers (open). */
   validate(product: string, values: Values): ValidatedValues;
   /** Fast check on a parsed object: true if `validate` would keep everything. No allocation. */

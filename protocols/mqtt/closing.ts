@@ -16,6 +16,7 @@ const REFUSALS: ReadonlySet<string> = new Set([
   "bad_frame",
   "bad_upgrade",
   "bad_version",
+  "certificate_expired",
   "connect_timeout",
   "device_connects",
   "disabled",

@@ -89,6 +89,8 @@ export class Connection {
   readAtMs: number;
   /** When it is destroyed, monotonic; 0: never. Of stage `new`, and of one that is closing. */
   deadlineMs: number;
+  /** Of the certificate that it logged in with, epoch milliseconds. */
+  certificateEndsAtMs = Infinity;
   /** 0: none. Already times 1.5. */
   keepAliveMs = 0;
   /** QoS 1 and 2 messages that the peer counts against our Receive Maximum. */

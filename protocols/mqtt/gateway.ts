@@ -136,6 +136,7 @@ function createState(ports: MqttGatewayOptions): GatewayState {
     budget,
     strangers,
     throttle: new LoginThrottle(),
+    hasClientCa: ports.tls?.clientCa !== undefined,
     quotas: new Quotas(ports.limits ?? {}, clock, ports.directory),
     rateHolds: new RateHolds(clock, (connection) => {
       const isDone = goOn(state, connection);

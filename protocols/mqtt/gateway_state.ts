@@ -54,6 +54,8 @@ export interface GatewayState extends MqttPorts {
   readonly figures: MqttFigures;
   readonly budget: ByteBudget;
   readonly throttle: LoginThrottle;
+  /** A certificate of a device may be its login. */
+  readonly hasClientCa: boolean;
   readonly quotas: Quotas;
   readonly rateHolds: RateHolds;
   readonly strangers: Strangers<Connection | Handshake>;

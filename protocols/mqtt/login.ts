@@ -4,7 +4,9 @@ import type { IConnackPacket, IConnectPacket } from "mqtt-packet";
 import { messageOf } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import { isName } from "../../actors/registry/names.ts";
+import type { LoginResult } from "../../actors/device/directory.ts";
 import { type Denial, denialOf } from "./access.ts";
+import { certifiedDevice } from "./certified_device.ts";
 import { close, closeAfter, leave } from "./closing.ts";
 import { decodeConnect, encodePacket, propertiesFault } from "./codec.ts";
 import type { Connection, Identity } from "./connection.ts";
@@ -127,12 +129,9 @@ function authenticate(
     else close(state, connection, 0, "login_throttled");
     return undefined;
   }
-  const [product = "", device = "", more] = (packet.username ?? "").split("/");
-  const isWellFormed = isName(product) && isName(device) && more === undefined;
-  const secret = packet.password === undefined ? "" : packet.password.toString("utf8");
-  const result = isWellFormed
-    ? state.directory.login(product, device, secret)
-    : { ok: false, code: "bad_credentials" } as const;
+  const result = packet.password === undefined
+    ? loginByCertificate(state, connection, packet.username ?? "")
+    : loginBySecret(state, packet.username ?? "", packet.password.toString("utf8"));
   if (!result.ok) {
     figures.loginsRefused++;
     throttle.fail(connection.network, clock.monotonicMs());
@@ -141,6 +140,7 @@ function authenticate(
     return undefined;
   }
   figures.logins++;
+  const { product, device } = result.login;
   const prefix = prefixOf(product, device);
   return {
     product,
@@ -151,6 +151,29 @@ function authenticate(
     propertiesTopic: new TextEncoder().encode(`${prefix}properties`),
     target: targetOf(product, device),
   };
+}
+
+const BAD_CREDENTIALS: LoginResult = { ok: false, code: "bad_credentials" };
+
+function loginBySecret(state: GatewayState, username: string, secret: string): LoginResult {
+  const [product = "", device = "", more] = username.split("/");
+  const isWellFormed = isName(product) && isName(device) && more === undefined;
+  return isWellFormed ? state.directory.login(product, device, secret) : BAD_CREDENTIALS;
+}
+
+/** @param username May be left out; another device's is refused. */
+function loginByCertificate(
+  state: GatewayState,
+  connection: Connection,
+  username: string,
+): LoginResult {
+  if (!state.hasClientCa) return BAD_CREDENTIALS;
+  const certified = certifiedDevice(connection.socket, state.clock.nowMs());
+  if (certified === undefined) return BAD_CREDENTIALS;
+  const { product, device, endsAtMs } = certified;
+  if (username !== "" && username !== `${product}/${device}`) return BAD_CREDENTIALS;
+  connection.certificateEndsAtMs = endsAtMs;
+  return state.directory.loginByCertificate(product, device);
 }
 
 /** The last connection of a device wins; the old one is gone before the new one has its CONNACK. */

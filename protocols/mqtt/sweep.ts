@@ -36,6 +36,9 @@ function sweepOne(state: GatewayState, connection: Connection, now: number): voi
   if ((connection.paused & PAUSE.unread) !== 0 && connection.deadlineMs === 0) {
     connection.deadlineMs = now + LIMITS.acknowledgeMsMax;
   }
+  if (connection.certificateEndsAtMs <= state.clock.nowMs()) {
+    return close(state, connection, REASON.administrative, "certificate_expired");
+  }
   // A socket that is not read cannot show that its peer is alive.
   const isSilent = connection.keepAliveMs > 0 && connection.paused === 0 &&
     now - connection.readAtMs > connection.keepAliveMs;

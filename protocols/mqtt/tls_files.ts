@@ -14,7 +14,7 @@ export interface TlsFiles {
   /** The server's certificate, followed by what it was issued by. */
   readonly certificate: string;
   readonly key: string;
-  /** Who may issue certificates of devices. Absent: only certificates that are registered count. */
+  /** Who may issue certificates of devices. Absent: none is a login. */
   readonly clientCa?: string;
 }
 

@@ -11,6 +11,11 @@ export interface Certificate {
 export interface CertificateOptions {
   /** Of the subject. */
   readonly commonName: string;
+  readonly organization?: string;
+  /** How long it is valid, days; below 0: it has ended. Default 30. */
+  readonly days?: number;
+  /** Such as `serverAuth`. Default: none said. */
+  readonly usage?: string;
   /** Such as `IP:127.0.0.1`. */
   readonly altName?: string;
   /** Default: itself. */
@@ -29,10 +34,11 @@ export class Certificates implements AsyncDisposable {
 
   /** Throws if there is no openssl: ask `requirePeer` first. */
   async make(options: CertificateOptions): Promise<Certificate> {
-    const { commonName, altName, issuer } = options;
+    const { commonName, organization, altName, issuer, days = 30, usage } = options;
     const name = `${++this.#made}`;
     const [certificate, key] = [this.path(`${name}.crt`), this.path(`${name}.key`)];
-    const subject = ["-subj", `/CN=${commonName.replaceAll("/", "\\/")}`];
+    const parts = organization === undefined ? [] : [["O", organization]];
+    const subject = ["-subj", [...parts, ["CN", commonName]].map(partOf).join("")];
     const extension = altName === undefined ? [] : ["-addext", `subjectAltName=${altName}`];
     const request = ["req", ...CURVE, ...subject, ...extension, "-keyout", key];
     if (issuer === undefined) {
@@ -43,9 +49,11 @@ export class Certificates implements AsyncDisposable {
     await openssl([...request, "-out", asked]);
     const signer = ["-CA", issuer.certificate, "-CAkey", issuer.key, "-CAcreateserial"];
     const extensions = this.path(`${name}.ext`);
-    const line = altName === undefined ? "basicConstraints=CA:FALSE" : `subjectAltName=${altName}`;
-    await Deno.writeTextFile(extensions, `${line}\n`);
-    const signing = ["-in", asked, "-days", "30", "-extfile", extensions, "-out", certificate];
+    const lines = ["basicConstraints=CA:FALSE"];
+    if (altName !== undefined) lines.push(`subjectAltName=${altName}`);
+    if (usage !== undefined) lines.push(`extendedKeyUsage=${usage}`);
+    await Deno.writeTextFile(extensions, lines.map((line) => `${line}\n`).join(""));
+    const signing = ["-in", asked, "-days", `${days}`, "-extfile", extensions, "-out", certificate];
     await openssl(["x509", "-req", ...signer, ...signing]);
     return { certificate, key };
   }
@@ -53,6 +61,10 @@ export class Certificates implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Deno.remove(this.#dir, { recursive: true });
   }
+}
+
+function partOf([name, value]: readonly string[]): string {
+  return `/${name}=${value!.replaceAll("/", "\\/")}`;
 }
 
 async function openssl(args: readonly string[]): Promise<void> {

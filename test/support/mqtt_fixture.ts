@@ -26,6 +26,15 @@ export class FakeDirectory implements DeviceDirectory {
     return { ok: true, login: { product, device } } as const;
   }
 
+  /** Of devices that begin with `d`. */
+  loginByCertificate(product: string, device: string) {
+    if (product !== "p" || !device.startsWith("d")) {
+      return { ok: false, code: "bad_credentials" } as const;
+    }
+    if (this.disabled.has(device)) return { ok: false, code: "disabled" } as const;
+    return { ok: true, login: { product, device } } as const;
+  }
+
   /** Numbers named `t*` must be at most 100; everything else is kept. */
   validate(_product: string, values: Readonly<Record<string, never>>) {
     const refused: Issue[] = [];
@@ -97,6 +106,8 @@ export interface FixtureOptions {
   readonly untold?: Set<string>;
   readonly tls?: TlsFiles;
   readonly limits?: QuotaLimits;
+  /** Where time stands, epoch milliseconds. Default: `NOW_MS`. */
+  readonly startMs?: number;
   /** Partitions that damage has stopped. */
   readonly stopped?: StoppedPartitions;
 }
@@ -105,7 +116,7 @@ export async function startMqttFixture(options: FixtureOptions = {}): Promise<Mq
   const ingress = options.ingress ??
     new FakeIngress({ isAutomatic: options.isAutomatic ?? true });
   const directory = new FakeDirectory();
-  const clock = createManualClock(NOW_MS);
+  const clock = createManualClock(options.startMs ?? NOW_MS);
   const untold = options.untold ?? new Set<string>();
   const refusals: string[] = [];
   const errors: string[] = [];
