@@ -17,7 +17,8 @@ import { liveChild } from "../actors/live/live_child.ts";
 import { LiveHub } from "../actors/live/live_hub.ts";
 import { openRegistry, type Registry } from "../actors/open_registry.ts";
 import { keySourceOf } from "../actors/registry/master_keys.ts";
-import { createTelemetryClient, type TelemetryClient } from "../actors/telemetry/worker.ts";
+import { telemetryChild } from "../actors/telemetry/telemetry_child.ts";
+import type { TelemetryClient } from "../actors/telemetry/worker.ts";
 import { ConsoleSite } from "../protocols/http/console/site.ts";
 import { siteBuildChild } from "../protocols/http/console/site_build.ts";
 import { treeView } from "../protocols/http/cluster_views.ts";
@@ -268,22 +269,16 @@ class Node {
     });
   }
 
-  #readersSpec({ changes, standings, jobs }: Registry): ChildSpec {
+  #readersSpec({ store, changes, standings, jobs }: Registry): ChildSpec {
     const { config, entries, logger, parts, log } = this;
-    const telemetry: ChildSpec = {
-      id: "telemetry",
-      restart: "permanent",
-      shutdownMs: 10_000,
-      start: async () => {
-        const worker = new Worker(entries.telemetryWorker, { type: "module", name: "telemetry" });
-        const path = join(config.data.dir, "telemetry.db");
-        const { retentionDays } = config.telemetry;
-        const start = retentionDays === undefined ? { path } : { path, retentionDays };
-        const client = await createTelemetryClient(worker, start, log.openReader("telemetry"));
-        parts.telemetry = client;
-        return killable(client, client.done, () => client.kill());
-      },
-    };
+    const telemetry = telemetryChild({
+      ...{ store, changes, clock, logger },
+      entry: entries.telemetryWorker,
+      path: join(config.data.dir, "telemetry.db"),
+      retentionDays: config.telemetry.retentionDays,
+      openReader: () => log.openReader("telemetry"),
+      onStarted: (client) => parts.telemetry = client,
+    });
     const views: ChildSpec = {
       id: "views",
       restart: "permanent",

@@ -46,6 +46,8 @@ export interface Product {
   readonly modelVersion: number;
   /** Points older than this are refused, days. */
   readonly lateDaysMax: number;
+  /** How long its devices' points and events are kept, days; null: as the node says. */
+  readonly retentionDays: number | null;
   /** How its devices may prove who they are. */
   readonly credentials: readonly CredentialKind[];
   /** From 1; rises with every change: the ETag. */
@@ -67,6 +69,8 @@ export interface NewProduct {
   readonly model?: unknown;
   /** 1 to 3,650 days. */
   readonly lateDaysMax?: number;
+  /** 1 to 36,500 days. Default: null. */
+  readonly retentionDays?: number | null;
   /** Default: `secret`. Counts for logins from now on. */
   readonly credentials?: readonly string[];
 }
@@ -96,6 +100,7 @@ export interface ProductQuery extends ProductFilter {
 }
 
 const LATE_DAYS_MAX = 3_650;
+const RETENTION_DAYS_MAX = 36_500;
 const KEY = { column: "key" };
 const ORDERS = {
   "": [KEY],
@@ -141,6 +146,7 @@ export class Products {
       model,
       model_version: model === null ? 0 : 1,
       late_days_max: fields.late_days_max ?? LIMITS.lateDaysDefault,
+      retention_days: fields.retention_days ?? null,
       credentials: fields.credentials ?? JSON.stringify(DEFAULT_CREDENTIALS),
       version: 1,
       created_at: nowMs,
@@ -327,6 +333,7 @@ function productOf(row: ProductsTable): Product {
     model: modelOf(row),
     modelVersion: row.model_version,
     lateDaysMax: row.late_days_max,
+    retentionDays: row.retention_days,
     credentials: parseCredentials(row.credentials),
     version: row.version,
     createdAt: row.created_at,
@@ -336,7 +343,10 @@ function productOf(row: ProductsTable): Product {
 
 interface CheckedFields {
   readonly fields: Partial<
-    Pick<ProductsTable, "name" | "mode" | "model" | "late_days_max" | "credentials">
+    Pick<
+      ProductsTable,
+      "name" | "mode" | "model" | "late_days_max" | "retention_days" | "credentials"
+    >
   >;
   readonly issues: Issue[];
 }
@@ -362,6 +372,10 @@ function checkFields(input: ProductPatch): CheckedFields {
       issues.push({ path: "lateDaysMax", rule: "range", message });
     }
   }
+  if (input.retentionDays !== undefined) {
+    issues.push(...retentionIssues(input.retentionDays));
+    fields.retention_days = input.retentionDays;
+  }
   if (input.credentials !== undefined) {
     issues.push(...credentialIssues(input.credentials));
     fields.credentials = JSON.stringify(input.credentials);
@@ -383,4 +397,11 @@ function modeIssues(mode: string, model: string | null): Issue[] {
   if (mode !== "strict" || model !== null) return [];
   const message = "Cannot accept mode strict without a model: it would refuse every value";
   return [{ path: "model", rule: "required", message }];
+}
+
+function retentionIssues(days: number | null): Issue[] {
+  if (days === null) return [];
+  if (Number.isInteger(days) && days >= 1 && days <= RETENTION_DAYS_MAX) return [];
+  const message = `Cannot accept ${days} as retentionDays: 1 to ${RETENTION_DAYS_MAX} whole days`;
+  return [{ path: "retentionDays", rule: "range", message }];
 }

@@ -27,6 +27,7 @@ Deno.test("a product is created, read, changed and deleted", async () => {
     model: null,
     modelVersion: 0,
     lateDaysMax: 30,
+    retentionDays: null,
     credentials: ["secret"],
     version: 1,
     createdAt: TEST_NOW_MS,

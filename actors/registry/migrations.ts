@@ -17,6 +17,7 @@ export const REGISTRY_MIGRATIONS: readonly Migration[] = [
   { id: 8, name: "create jobs", up: createJobs },
   { id: 9, name: "create model versions", up: createModelVersions },
   { id: 10, name: "create groups", up: createGroups },
+  { id: 11, name: "retention of products", up: addRetention },
 ];
 
 async function createRegistry(db: Kysely<unknown>): Promise<void> {
@@ -281,6 +282,10 @@ async function createGroups(db: Kysely<unknown>): Promise<void> {
   for (const [name, [table, ...columns]] of Object.entries(indexes)) {
     await db.schema.createIndex(name).ifNotExists().on(table!).columns(columns).execute();
   }
+}
+
+async function addRetention(db: Kysely<unknown>): Promise<void> {
+  await addColumns(db, "products", { retention_days: ["integer", (column) => column] });
 }
 
 type ColumnType = "integer" | "bigint" | "text" | "blob" | `varchar(${number})`;

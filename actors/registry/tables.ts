@@ -23,6 +23,8 @@ export interface ProductsTable {
   /** Of `product_models`; 0: it never had one. */
   model_version: number;
   late_days_max: number;
+  /** Null: the node's setting. */
+  retention_days: number | null;
   /** Kinds, see `actors/product/credentials.ts`. */
   credentials: string;
   version: number;

@@ -52,8 +52,8 @@ export interface CompactionOptions {
   readonly counters: Counters;
   readonly compactAtRows: number;
   readonly compactAfterMs: number;
-  /** Points older than this are not kept. */
-  readonly horizonMs: () => number;
+  /** Points of a device that are older than this are not kept. */
+  readonly horizonOf: (device: number) => number;
   readonly onStep: OnStep;
 }
 
@@ -192,9 +192,10 @@ export class Compaction {
       this.counters = { ...this.counters, unreadable };
     }
     const ids = series.of(device);
+    const horizonMs = this.#options.horizonOf(device);
     for (const [name, column] of columns.metrics) {
       points += column.ats.length;
-      this.#packMetric(device, metrics.intern(name), ids, column);
+      this.#packMetric(device, metrics.intern(name), ids, column, horizonMs);
     }
     return points;
   }
@@ -204,11 +205,12 @@ export class Compaction {
     metric: number,
     ids: ReturnType<SeriesTable["of"]>,
     column: MetricColumn,
+    horizonMs: number,
   ): void {
-    const { chunks, series, horizonMs } = this.#options;
+    const { chunks, series } = this.#options;
     const { ats, values } = inOrder([column]);
     let from = 0;
-    while (from < ats.length && ats[from]! < horizonMs()) from++;
+    while (from < ats.length && ats[from]! < horizonMs) from++;
     while (from < ats.length) {
       const day = dayOf(ats[from]!);
       let to = from + 1;

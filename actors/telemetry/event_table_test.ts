@@ -49,7 +49,7 @@ Deno.test("a file of the version before gets its tables for events and keeps its
       await store.write({ samples: [sample], cursor: 7 });
     }
     const db = new DatabaseSync(path);
-    db.exec(`DROP TABLE event; DROP TABLE event_name;
+    db.exec(`DROP TABLE event; DROP TABLE event_name; DROP TABLE product_horizon;
       ALTER TABLE progress DROP COLUMN event_marks; PRAGMA user_version = 1`);
     db.close();
     await using store = new SqliteTelemetryStore({ path, clock: systemClock });

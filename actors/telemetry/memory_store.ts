@@ -15,6 +15,7 @@ import type {
   ImportedSample,
   ImportOutcome,
   Point,
+  ProductHorizon,
   RangePage,
   RangeQuery,
   SampleBatch,
@@ -29,6 +30,7 @@ export class MemoryTelemetryStore implements TelemetryStore {
   readonly #events: (DeviceEvent & { readonly device: string; readonly seq: number })[] = [];
   #cursor = 0;
   #horizonMs = -Infinity;
+  readonly #productHorizons = new Map<string, number>();
   #rows = 0;
   /** Imports look before they write: one after the other. */
   #importing: Promise<unknown> = Promise.resolve();
@@ -70,7 +72,7 @@ export class MemoryTelemetryStore implements TelemetryStore {
     checkImport(samples);
     const fresh = await newSamples(
       samples,
-      this.#horizonMs,
+      (device) => this.#horizonOf(device),
       (group, metrics) =>
         metrics.map((metric) => {
           const points = this.#points(group, metric);
@@ -120,7 +122,7 @@ export class MemoryTelemetryStore implements TelemetryStore {
     return attempt(() => {
       checkEvents(query);
       const place = eventPlaceOf(query);
-      const from = Math.max(query.fromMs, this.#horizonMs);
+      const from = Math.max(query.fromMs, this.#horizonOf(query.device));
       const found = this.#events
         .filter(({ device, event }) => device === query.device && event === (query.event ?? event))
         .filter(({ at }) => at >= from && at < query.toMs)
@@ -141,13 +143,21 @@ export class MemoryTelemetryStore implements TelemetryStore {
     const newest: [string, Point][] = [];
     for (const [metric, points] of this.#devices.get(device) ?? []) {
       const last = points.at(-1)!;
-      if (last[0] >= this.#horizonMs) newest.push([metric, last]);
+      if (last[0] >= this.#horizonOf(device)) newest.push([metric, last]);
     }
     return Promise.resolve(Object.fromEntries(newest));
   }
 
   expire(beforeMs: number): Promise<boolean> {
     this.#horizonMs = Math.max(this.#horizonMs, beforeMs);
+    return Promise.resolve(false);
+  }
+
+  expireProducts(horizons: readonly ProductHorizon[]): Promise<boolean> {
+    for (const { product, beforeMs } of horizons) {
+      const before = this.#productHorizons.get(product) ?? -Infinity;
+      this.#productHorizons.set(product, Math.max(before, beforeMs));
+    }
     return Promise.resolve(false);
   }
 
@@ -171,6 +181,11 @@ export class MemoryTelemetryStore implements TelemetryStore {
     return Promise.resolve();
   }
 
+  #horizonOf(device: string): number {
+    const own = this.#productHorizons.get(device.slice(0, device.indexOf("/"))) ?? -Infinity;
+    return Math.max(this.#horizonMs, own);
+  }
+
   #add(device: string, metric: string, point: Point): void {
     let metrics = this.#devices.get(device);
     if (metrics === undefined) this.#devices.set(device, metrics = new Map());
@@ -185,7 +200,7 @@ export class MemoryTelemetryStore implements TelemetryStore {
     query: { readonly device: string; readonly fromMs: number; readonly toMs: number },
     metric: string,
   ): Point[] {
-    const from = Math.max(query.fromMs, this.#horizonMs);
+    const from = Math.max(query.fromMs, this.#horizonOf(query.device));
     return (this.#devices.get(query.device)?.get(metric) ?? [])
       .filter(([at]) => at >= from && at < query.toMs);
   }

@@ -24,8 +24,8 @@ export interface HistorySources {
   readonly series: SeriesTable;
   readonly devices: NameTable;
   readonly metrics: NameTable;
-  /** Points older than this are gone. */
-  readonly horizonMs: () => number;
+  /** Points of a device that are older than this are gone. */
+  readonly horizonOf: (device: string) => number;
 }
 
 interface Span {
@@ -97,15 +97,16 @@ export class History {
   }
 
   async latest(device: string): Promise<Record<string, Point>> {
-    const { hot, chunks, series, devices, metrics, horizonMs } = this.#sources;
+    const { hot, chunks, series, devices, metrics, horizonOf } = this.#sources;
     await hot.indexed;
+    const horizonMs = horizonOf(device);
     const id = devices.find(device);
     const newest = new Map<string, Point>();
     if (id === undefined) return {};
     for (const [metric, { id: seriesId, newestDay }] of series.of(id)) {
       const column = chunks.newest(seriesId, newestDay);
       const last = (column?.ats.length ?? 0) - 1;
-      if (column === undefined || column.ats[last]! < horizonMs()) continue;
+      if (column === undefined || column.ats[last]! < horizonMs) continue;
       newest.set(metrics.nameOf(metric), [column.ats[last]!, column.values[last]!]);
     }
     const rows = hot.rowsOf(id);
@@ -113,7 +114,7 @@ export class History {
     const texts = hot.texts(id, rows.seqs);
     parseAll(texts).forEach((values, row) => {
       const at = rows.ats[row]!;
-      if (at < horizonMs()) return;
+      if (at < horizonMs) return;
       for (const metric in values) { // Accepted after what chunks have: equal times win.
         const known = newest.get(metric);
         if (known === undefined || at >= known[0]) newest.set(metric, [at, values[metric]!]);
@@ -132,16 +133,16 @@ export class History {
     needed: () => number,
     take: (columns: readonly Points[]) => boolean,
   ): Promise<void> {
-    const { hot, clock, devices, horizonMs } = this.#sources;
+    const { hot, clock, devices, horizonOf } = this.#sources;
     await hot.indexed;
     const device = devices.find(span.device);
     if (device === undefined) return;
-    let fromMs = Math.max(span.fromMs, horizonMs());
+    let fromMs = Math.max(span.fromMs, horizonOf(span.device));
     for (;;) {
       const day = this.#nextDay(device, fromMs);
       if (day === undefined || day * DAY_MS >= span.toMs || fromMs >= span.toMs) return;
       const bounds = {
-        fromMs: Math.max(fromMs, day * DAY_MS, horizonMs()),
+        fromMs: Math.max(fromMs, day * DAY_MS, horizonOf(span.device)),
         toMs: Math.min(span.toMs, (day + 1) * DAY_MS),
         needed: needed(),
       };

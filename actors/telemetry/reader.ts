@@ -13,6 +13,7 @@ import type { Logger } from "../../runtime/logger.ts";
 import type { SegmentClass } from "../../runtime/log/partition_log.ts";
 import type { TickSource, TicksRead } from "../../runtime/log/reader_port.ts";
 import { DAY_MS, dayOf } from "./bounds.ts";
+import { KEEP_ALL, type RetentionPlan } from "./retention_plan.ts";
 import { SampleDecoder } from "./sample_decoder.ts";
 import type { SampleBatch, StoredEvent, StoredSample, TelemetryStore } from "./store.ts";
 
@@ -21,8 +22,8 @@ export interface TelemetryReaderOptions {
   readonly store: TelemetryStore;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** How long points are kept, counted in whole UTC days; absent: for ever. */
-  readonly retentionDays?: number;
+  /** How long history is kept, counted in whole UTC days; absent: for ever. */
+  readonly retention?: RetentionPlan;
 }
 
 export interface ReaderFigures {
@@ -42,6 +43,8 @@ export interface TelemetryReader extends AsyncDisposable {
   /** Settles when the reader has stopped; rejects if the source failed. */
   readonly done: Promise<void>;
   figures(): ReaderFigures;
+  /** From now on history is kept so. */
+  setRetention(plan: RetentionPlan): void;
 }
 
 const CLASSES: readonly SegmentClass[] = ["ingress"];
@@ -67,6 +70,7 @@ export function startTelemetryReader(options: TelemetryReaderOptions): Telemetry
   return {
     done,
     figures: () => loop.figures(),
+    setRetention: (plan) => loop.setRetention(plan),
     async [Symbol.asyncDispose]() {
       loop.stop();
       await done.catch(() => {}); // Whoever started it watches `done`.
@@ -100,15 +104,22 @@ class ReaderLoop {
   /** Of telling the cursor, or of waiting for news: ends the loop. */
   #sourceFault: { readonly cause: unknown } | undefined;
   #nextExpireMs = 0;
+  #retention: RetentionPlan;
 
   constructor(options: TelemetryReaderOptions) {
     this.#options = options;
     this.#cursor = options.store.cursor;
+    this.#retention = options.retention ?? KEEP_ALL;
   }
 
   stop(): void {
     this.#isStopped = true;
     this.#wake();
+  }
+
+  setRetention(plan: RetentionPlan): void {
+    this.#retention = plan;
+    this.#nextExpireMs = 0;
   }
 
   figures(): ReaderFigures {
@@ -233,12 +244,17 @@ class ReaderLoop {
   }
 
   async #expire(): Promise<boolean> {
-    const { clock, retentionDays, store } = this.#options;
-    if (retentionDays === undefined || clock.monotonicMs() < this.#nextExpireMs) return false;
-    const beforeMs = (dayOf(clock.nowMs()) - retentionDays) * DAY_MS;
-    const hasMore = await store.expire(beforeMs, EXPIRE_SLICE_CHUNKS);
-    if (!hasMore) this.#nextExpireMs = clock.monotonicMs() + EXPIRE_EVERY_MS;
-    return hasMore;
+    const { clock, store } = this.#options;
+    if (clock.monotonicMs() < this.#nextExpireMs) return false;
+    const { days, products } = this.#retention;
+    const today = dayOf(clock.nowMs());
+    const beforeMs = (kept: number) => (today - kept) * DAY_MS;
+    if (days !== undefined && await store.expire(beforeMs(days), EXPIRE_SLICE_CHUNKS)) return true;
+    const horizons = products.map(({ product, days }) => ({ product, beforeMs: beforeMs(days) }));
+    // Also without any: a product that has none any more may not be finished.
+    if (await store.expireProducts(horizons, EXPIRE_SLICE_CHUNKS)) return true;
+    this.#nextExpireMs = clock.monotonicMs() + EXPIRE_EVERY_MS;
+    return false;
   }
 
   /** Tells the log the store's cursor, one message at a time. */

@@ -33,16 +33,17 @@ export function checkImport(samples: readonly ImportedSample[]): void {
 
 /**
  * What is not stored yet, the values of one device and moment together, in the order they came.
+ * @param horizonOf What is older of a device is gone.
  * @param readStored Asked for spans of one day at most.
  * @param pause Lets others have their turn.
  */
 export async function newSamples(
   samples: readonly ImportedSample[],
-  horizonMs: number,
+  horizonOf: (device: string) => number,
   readStored: ReadStored,
   pause: () => Promise<void>,
 ): Promise<{ readonly samples: ImportedSample[]; readonly outcome: ImportOutcome }> {
-  const kept = samples.filter(({ atMs }) => atMs >= horizonMs);
+  const kept = samples.filter(({ device, atMs }) => atMs >= horizonOf(device));
   const known = new Set<string>();
   for (const group of groupsOf(kept)) {
     const { device, metrics } = group;

@@ -9,7 +9,7 @@ import { DatabaseSync } from "node:sqlite";
 import { UnavailableError } from "../../runtime/errors.ts";
 import { EVENT_TABLES } from "./event_table.ts";
 
-const SCHEMA_VERSION = 2;
+const SCHEMA_VERSION = 3;
 export const PAGE_BYTES = 16_384;
 
 const TABLES = `
@@ -61,8 +61,16 @@ const TABLES = `
   INSERT INTO compaction VALUES (1, 0, NULL, 0, 0, 0, 0, 0, 0, 0);
 `;
 
+const PRODUCT_HORIZON_TABLE = `
+  CREATE TABLE product_horizon (
+    product TEXT PRIMARY KEY,
+    horizon INTEGER NOT NULL,
+    done INTEGER NOT NULL
+  ) WITHOUT ROWID;
+`;
+
 /** What each version adds; a released one never changes. */
-const STEPS: readonly string[] = [TABLES, EVENT_TABLES];
+const STEPS: readonly string[] = [TABLES, EVENT_TABLES, PRODUCT_HORIZON_TABLE];
 
 /** Opens or makes the file, and brings it up to date. Throws `UnavailableError` if a newer version wrote it. */
 export function openTelemetryFile(path: string): DatabaseSync {

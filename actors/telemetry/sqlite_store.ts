@@ -17,6 +17,7 @@ import { jsonText } from "./json_text.ts";
 import { Marks } from "./marks.ts";
 import { NameTable } from "./name_table.ts";
 import { History } from "./query.ts";
+import { ProductRetention } from "./product_retention.ts";
 import { Retention } from "./retention.ts";
 import { checkImport, newSamples } from "./sample_import.ts";
 import { openTelemetryFile, PAGE_BYTES } from "./schema.ts";
@@ -30,6 +31,7 @@ import type {
   ImportedSample,
   ImportOutcome,
   Point,
+  ProductHorizon,
   RangePage,
   RangeQuery,
   SampleBatch,
@@ -77,6 +79,7 @@ export class SqliteTelemetryStore implements TelemetryStore {
   readonly #events: EventTable;
   readonly #compaction: Compaction;
   readonly #retention: Retention;
+  readonly #productRetention: ProductRetention;
   readonly #history: History;
   readonly #saveProgress: StatementSync;
   readonly #saveEventMarks: StatementSync;
@@ -123,11 +126,16 @@ export class SqliteTelemetryStore implements TelemetryStore {
       state["horizon"] ?? undefined,
       onStep,
     );
-    const horizonMs = () => this.#retention.horizonMs;
-    const shared = { clock, hot: this.#hot, chunks: this.#chunks, series, metrics, horizonMs };
-    this.#history = new History({ ...shared, devices: this.#devices });
+    this.#productRetention = new ProductRetention(db, this.#chunks, onStep);
+    const shared = { clock, hot: this.#hot, chunks: this.#chunks, series, metrics };
+    const horizonOf = (device: string) => this.#horizonOf(device);
+    this.#history = new History({ ...shared, devices: this.#devices, horizonOf });
     this.#compaction = new Compaction({
       ...shared,
+      horizonOf: (device) =>
+        this.#productRetention.isEmpty
+          ? this.#retention.horizonMs
+          : horizonOf(this.#devices.nameOf(device)),
       db,
       onStep,
       counters: { runs: state["runs"]!, unreadable: state["unreadable"]! },
@@ -173,7 +181,9 @@ export class SqliteTelemetryStore implements TelemetryStore {
   }
 
   events(query: EventQuery): Promise<EventPage> {
-    return new Promise((resolve) => resolve(this.#events.page(query, this.#retention.horizonMs)));
+    return new Promise((resolve) =>
+      resolve(this.#events.page(query, this.#horizonOf(query.device)))
+    );
   }
 
   latest(device: string): Promise<Record<string, Point>> {
@@ -183,6 +193,14 @@ export class SqliteTelemetryStore implements TelemetryStore {
   expire(beforeMs: number, sliceRows: number): Promise<boolean> {
     return new Promise((resolve) => {
       const removed = this.#retention.expire(beforeMs, sliceRows);
+      this.#walBytes += removed.bytes;
+      resolve(removed.isMore);
+    });
+  }
+
+  expireProducts(horizons: readonly ProductHorizon[], sliceRows: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const removed = this.#productRetention.expire(horizons, sliceRows);
       this.#walBytes += removed.bytes;
       resolve(removed.isMore);
     });
@@ -222,6 +240,11 @@ export class SqliteTelemetryStore implements TelemetryStore {
     this.#db.close();
   }
 
+  /** What is older of a device is gone. */
+  #horizonOf(device: string): number {
+    return Math.max(this.#retention.horizonMs, this.#productRetention.horizonOf(device));
+  }
+
   /** False: there was none within the time. */
   async #makeRoom(rows: number, rowsMax: number, withinMs = Infinity): Promise<boolean> {
     const endMs = this.#clock.monotonicMs() + withinMs;
@@ -247,7 +270,7 @@ export class SqliteTelemetryStore implements TelemetryStore {
     if (this.#isClosed) throw new UnavailableError("telemetry", "Cannot import: it is closed");
     const fresh = await newSamples(
       samples,
-      this.#retention.horizonMs,
+      (device) => this.#horizonOf(device),
       (group, metrics) => this.#history.pointsOfDay(group, metrics),
       () => this.#pause(),
     );

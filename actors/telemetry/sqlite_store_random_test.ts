@@ -9,7 +9,7 @@ import type { Point, SampleBatch, StoredSample, TelemetryStore } from "./store.t
 const T0 = Date.UTC(2026, 0, 1);
 const DAY_MS = 86_400_000;
 const METRICS = ["a", "b", "c"];
-const DEVICES = ["pump/p-1", "pump/p-2"];
+const DEVICES = ["pump/p-1", "pump-2/p-2"];
 const ALL = ["avg", "min", "max", "count", "first", "last"] as const;
 
 type Step =
@@ -20,7 +20,9 @@ type Step =
   | { readonly type: "reopen" }
   /** The n-th moment that the store reaches from here on throws, and the file is opened again. */
   | { readonly type: "crashAt"; readonly moment: number }
+  | { readonly type: "import"; readonly samples: readonly DrawnSample[] }
   | { readonly type: "expire"; readonly day: number }
+  | { readonly type: "expireProduct"; readonly product: string; readonly day: number }
   | { readonly type: "check"; readonly limit: number; readonly device: number };
 
 interface DrawnSample {
@@ -62,6 +64,19 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 1,
     arbitrary: fc.integer({ min: -1, max: 2 }).map((day): Step => ({ type: "expire", day })),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.array(sample, { maxLength: 20, size: "max" })
+      .map((samples): Step => ({ type: "import", samples })),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      type: fc.constant("expireProduct" as const),
+      product: fc.constantFrom("pump", "pump-2"),
+      day: fc.integer({ min: -1, max: 2 }),
+    }),
   },
   {
     weight: 3,
@@ -129,6 +144,20 @@ class HistoryRun {
         const beforeMs = T0 + step.day * DAY_MS + 1;
         await this.#plain.expire(beforeMs);
         while (await this.#surviving((store) => store.expire(beforeMs, 3)));
+        return;
+      }
+      case "expireProduct": {
+        const horizons = [{ product: step.product, beforeMs: T0 + step.day * DAY_MS }];
+        await this.#plain.expireProducts(horizons);
+        while (await this.#surviving((store) => store.expireProducts(horizons, 2)));
+        return;
+      }
+      case "import": {
+        const samples = step.samples.map(({ device, at, text }) => {
+          return { device: DEVICES[device]!, atMs: at, values: JSON.parse(text) };
+        });
+        await this.#plain.importSamples(samples);
+        await this.#surviving((store) => store.importSamples(samples));
         return;
       }
       case "check":

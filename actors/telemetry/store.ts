@@ -135,6 +135,13 @@ export interface ImportOutcome {
   readonly expired: number;
 }
 
+/** Points and events of devices of this product that are older are gone. */
+export interface ProductHorizon {
+  readonly product: string;
+  /** Epoch milliseconds. */
+  readonly beforeMs: number;
+}
+
 export interface StoreFigures {
   readonly cursor: number;
   readonly hotRows: number;
@@ -172,6 +179,8 @@ export interface TelemetryStore extends AsyncDisposable {
    * bytes are removed a whole UTC day at a time, in slices; true if there is more to do.
    */
   expire(beforeMs: number, sliceRows: number): Promise<boolean>;
+  /** The same for single products, each by a time of its own; a time that falls changes nothing. */
+  expireProducts(horizons: readonly ProductHorizon[], sliceRows: number): Promise<boolean>;
   /** One small step of compaction; true if there is more to do. `force` compacts below the bound. */
   compact(force?: boolean): Promise<boolean>;
   figures(): StoreFigures;

@@ -11,6 +11,7 @@ import type { Logger } from "../../runtime/logger.ts";
 import type { MessageEndpoint } from "../../runtime/log/port_calls.ts";
 import { connectReaderPort } from "../../runtime/log/reader_port.ts";
 import { type ReaderFigures, startTelemetryReader } from "./reader.ts";
+import type { RetentionPlan } from "./retention_plan.ts";
 import { SqliteTelemetryStore } from "./sqlite_store.ts";
 import type { StoreFigures, TelemetryStore } from "./store.ts";
 import type { OnStep } from "./transaction.ts";
@@ -27,7 +28,7 @@ export type TelemetryImports = Pick<TelemetryStore, "importSamples">;
 export interface TelemetryStart {
   /** Of `telemetry.db`. */
   readonly path: string;
-  readonly retentionDays?: number;
+  readonly retention?: RetentionPlan;
   /** See `SqliteTelemetryOptions`. */
   readonly compactAtRows?: number;
   readonly compactAfterMs?: number;
@@ -40,6 +41,8 @@ export interface TelemetryFigures {
 
 export interface TelemetryClient extends TelemetryQueries, TelemetryImports, AsyncDisposable {
   figures(): Promise<TelemetryFigures>;
+  /** From now on history is kept so. */
+  setRetention(plan: RetentionPlan): Promise<void>;
   /** Compacts everything that is stored. For tests and benchmarks: the reader does it by itself. */
   compactAll(): Promise<void>;
   /** Ends the Worker at once, as a crash would; what was asked is rejected. */
@@ -70,7 +73,11 @@ export interface TelemetryWorkerOptions {
   readonly onStep?: OnStep;
 }
 
-type Question = keyof (TelemetryQueries & TelemetryImports) | "figures" | "compactAll";
+type Question =
+  | keyof (TelemetryQueries & TelemetryImports)
+  | "figures"
+  | "setRetention"
+  | "compactAll";
 
 type ToWorker =
   | { readonly type: "start"; readonly start: TelemetryStart; readonly port: MessagePort }
@@ -127,14 +134,14 @@ function startStoreAndReader(
   port: MessageEndpoint,
   options: TelemetryWorkerOptions,
 ) {
-  const { retentionDays, ...storeOptions } = start;
+  const { retention, ...storeOptions } = start;
   const store = new SqliteTelemetryStore({ ...storeOptions, ...options });
   const source = connectReaderPort(port);
   const reader = startTelemetryReader({
     source,
     store,
     ...options,
-    ...(retentionDays === undefined ? undefined : { retentionDays }),
+    ...(retention === undefined ? undefined : { retention }),
   });
   return {
     store,
@@ -184,6 +191,8 @@ async function valueOf(
       return await store.importSamples(input as Parameters<TelemetryStore["importSamples"]>[0]);
     case "figures":
       return { store: store.figures(), reader: reader.figures() };
+    case "setRetention":
+      return reader.setRetention(input as RetentionPlan);
     case "compactAll":
       while (await store.compact(true)) {
         await new Promise<void>((resolve) => clock.soon(resolve));
@@ -219,6 +228,7 @@ export async function createTelemetryClient(
     latest: (device) => line.ask("latest", device),
     importSamples: (samples) => line.ask("importSamples", samples),
     figures: () => line.ask("figures"),
+    setRetention: (plan) => line.ask("setRetention", plan),
     compactAll: () => line.ask("compactAll"),
     kill: () => line.kill(),
     done: line.stopped,

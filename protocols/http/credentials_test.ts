@@ -50,6 +50,20 @@ Deno.test("an overlap is bounded, and what is not there has no credentials", asy
   assert.equal(missing.status, 404);
 });
 
+Deno.test("a product's retention is set, checked and given back to the node", async () => {
+  await using harness = await HttpHarness.start();
+  await harness.provision();
+  const headers = await harness.login("operator");
+  const patch = async (retentionDays: unknown) => {
+    const json = { retentionDays };
+    const answer = await harness.send("PATCH", "/api/v1/products/pump", { headers, json });
+    return { status: answer.status, body: await answer.json() };
+  };
+  assert.equal((await patch(90)).body.retentionDays, 90);
+  for (const wrong of [0, -1, 1.5, 36_501, "90"]) assert.equal((await patch(wrong)).status, 400);
+  assert.equal((await patch(null)).body.retentionDays, null);
+});
+
 Deno.test("a product's credentials are set, checked and put back to their default", async () => {
   await using harness = await HttpHarness.start();
   await harness.provision();

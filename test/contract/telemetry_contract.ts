@@ -4,6 +4,7 @@ import { InvalidError } from "../../runtime/errors.ts";
 import type { Json } from "../../runtime/actor/behaviour.ts";
 import { testTelemetryEvents } from "./telemetry_events_contract.ts";
 import { testTelemetryImports } from "./telemetry_import_contract.ts";
+import { testTelemetryRetention } from "./telemetry_retention_contract.ts";
 import type { StoredSample, TelemetryStore } from "../../actors/telemetry/store.ts";
 
 const TEXT_ENCODER = new TextEncoder();
@@ -45,6 +46,7 @@ export function testTelemetryStore(name: string, open: OpenStore): void {
   testBounds(test);
   testTelemetryEvents(test);
   testTelemetryImports(test);
+  testTelemetryRetention(test);
 }
 
 export type Test = (title: string, run: (store: TelemetryStore) => Promise<void>) => void;

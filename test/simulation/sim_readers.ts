@@ -65,6 +65,7 @@ function telemetryLoop(points: MemoryTelemetryStore, plants: Plants): StartLoop 
       events: (query) => points.events(query),
       latest: (device) => points.latest(device),
       expire: (beforeMs) => points.expire(beforeMs),
+      expireProducts: (horizons) => points.expireProducts(horizons),
       compact: () => points.compact(),
       figures: () => points.figures(),
       [Symbol.asyncDispose]: () => Promise.resolve(),

@@ -28,6 +28,11 @@ const LATE_DAYS = z.int().openapi({
   description: "Points older than this many days are refused, 1 to 3,650.",
   example: 30,
 });
+const RETENTION_DAYS = z.int().min(1).max(36_500).nullable().openapi({
+  description: "How many days, in whole UTC days, its devices' points and events are kept, up to " +
+    "36,500; null: as the node says. What has gone by a shorter time does not come back.",
+  example: 90,
+});
 const CREDENTIALS = z.array(z.enum(CREDENTIAL_KINDS)).min(1).max(CREDENTIAL_KINDS.length).openapi({
   description:
     "How devices may prove who they are: by `secret`, by a signature with it (`signed`: " +
@@ -40,6 +45,7 @@ const FIELDS = {
   mode: MODE,
   model: MODEL.nullable(),
   lateDaysMax: LATE_DAYS,
+  retentionDays: RETENTION_DAYS,
   credentials: CREDENTIALS,
 };
 const KEY = name("Key of the product, unique in the installation.", "pump");
@@ -60,6 +66,7 @@ const REPLACEMENT = z.strictObject({
   mode: MODE.optional(),
   model: FIELDS.model.optional(),
   lateDaysMax: LATE_DAYS.optional(),
+  retentionDays: RETENTION_DAYS.optional(),
   credentials: CREDENTIALS.optional(),
 }).openapi("ProductReplacement");
 const NEW_PRODUCT = REPLACEMENT.extend({ key: KEY }).openapi("NewProduct");
@@ -68,6 +75,7 @@ const PATCH = z.strictObject({
   mode: MODE.nullable().optional(),
   model: FIELDS.model.optional(),
   lateDaysMax: LATE_DAYS.nullable().optional(),
+  retentionDays: RETENTION_DAYS.optional(),
   credentials: CREDENTIALS.nullable().optional(),
 }).openapi("ProductPatch");
 
@@ -85,6 +93,7 @@ const EXAMPLE = {
   mode: "strict",
   model: MODEL_EXAMPLE,
   lateDaysMax: 30,
+  retentionDays: null,
   credentials: ["secret"],
   modelVersion: 1,
   version: 1,
@@ -228,6 +237,7 @@ function patchProduct(ports: HttpPorts): Route {
         mode: body.mode === null ? defaults.mode : body.mode,
         model: body.model,
         lateDaysMax: body.lateDaysMax === null ? defaults.lateDaysMax : body.lateDaysMax,
+        retentionDays: body.retentionDays,
         credentials: body.credentials === null ? defaults.credentials : body.credentials,
       });
       const options = { headers: request.headers, ...query };
@@ -313,6 +323,7 @@ function defaultsOf(key: string): Required<ProductPatch> & { mode: "open" } {
     mode: "open",
     model: null,
     lateDaysMax: LIMITS.lateDaysDefault,
+    retentionDays: null,
     credentials: DEFAULT_CREDENTIALS,
   };
 }
