@@ -4,6 +4,7 @@ import type { Clock } from "../runtime/clock.ts";
 import { InvalidError } from "../runtime/errors.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Random } from "../runtime/random.ts";
+import { KeyRotation } from "./access/key_rotation.ts";
 import { ApiKeys } from "./access/api_keys.ts";
 import { PasswordHasher } from "./access/password.ts";
 import { Sessions } from "./access/sessions.ts";
@@ -39,6 +40,7 @@ export interface Registry extends AsyncDisposable {
   readonly devices: DeviceRegistry;
   readonly groups: Groups;
   readonly tokens: DeviceTokens;
+  readonly masterKeys: KeyRotation;
   readonly sessions: Sessions;
   readonly keys: ApiKeys;
   readonly jobs: Jobs;
@@ -85,6 +87,9 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
   const users = new Users({ store, clock, random, passwords });
   const owner = await users.ensureOwner(options.ownerPassword);
   if (!owner.ok) throw new InvalidError(`Cannot make the owner: ${owner.message}`, owner.issues);
+  const masterKeys = resources.use(
+    new KeyRotation({ store, keyring, source, clock, random, logger }),
+  );
   const answers = new KeptAnswers({ store, clock, random });
   resources.use(startAnswerSweep({ answers, clock, logger }));
   const opened = resources.move();
@@ -99,6 +104,7 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
     products: new Products({ store, clock, changes }),
     devices: new DeviceRegistry({ store, clock, random, changes, keyring }),
     groups: new Groups({ store, clock, random }),
+    masterKeys,
     tokens: new DeviceTokens({ reader: store.reader, keyring, clock }),
     sessions: new Sessions({ store, clock, random, passwords }),
     keys: new ApiKeys({ store, clock, random }),

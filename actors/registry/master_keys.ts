@@ -56,8 +56,9 @@ export function keySourceOf(
  */
 export async function openKeyring(options: MasterKeysOptions): Promise<Keyring> {
   const { store, source, random, nowMs, logger } = options;
-  const stored = await store.db.selectFrom("master_keys").selectAll().orderBy("created_at")
-    .execute();
+  // One without a text is ending: nothing is sealed with it any more (`key_rotation.ts`).
+  const stored = await store.db.selectFrom("master_keys").selectAll()
+    .where("check_text", "!=", "").orderBy("created_at").execute();
   const keys = keysAtHand(source, stored.length > 0, random);
   if (source.type === "file" && isExposed(source.path)) {
     logger.warn("others may read the master key file", { path: source.path, fix: "chmod 600" });

@@ -68,6 +68,9 @@ export const POLICIES: Readonly<Record<string, Policy>> = {
   "GET /api/v1/audit": caller("owner", "audit:read"),
   "GET /api/v1/audit/verification": ofInstallation(caller("owner", "audit:read")),
 
+  "GET /api/v1/master-keys": ofInstallation(person("owner")),
+  "POST /api/v1/master-keys/rotate": ofInstallation(person("owner")),
+
   "POST /api/v1/keys": person("owner"),
   "GET /api/v1/keys": person("owner"),
   "GET /api/v1/keys/{id}": person("owner"),

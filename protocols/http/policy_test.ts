@@ -52,6 +52,8 @@ const OWNER = [
   "GET /api/v1/users/{id}",
   "PATCH /api/v1/users/{id}",
   "DELETE /api/v1/users/{id}",
+  "GET /api/v1/master-keys",
+  "POST /api/v1/master-keys/rotate",
   "POST /api/v1/keys",
   "GET /api/v1/keys",
   "GET /api/v1/keys/{id}",

@@ -16,6 +16,7 @@ import type {
 } from "../../runtime/log/partition_log.ts";
 import type { StoppedPartitions } from "../../runtime/log/stopped_partitions.ts";
 import type { ApiKeys } from "../../actors/access/api_keys.ts";
+import type { KeyRotation } from "../../actors/access/key_rotation.ts";
 import type { Principal } from "../../actors/access/principal.ts";
 import type { Sessions } from "../../actors/access/sessions.ts";
 import type { Calls } from "../../actors/command/calls.ts";
@@ -108,6 +109,7 @@ export interface HttpPorts {
   readonly projects: Pick<Projects, "create" | "get" | "list" | "count" | "rename" | "delete">;
   readonly users: Pick<Users, "create" | "get" | "list" | "count" | "update" | "delete">;
   readonly sessions: Pick<Sessions, "login" | "confirm" | "find" | "logout" | "list" | "end">;
+  readonly masterKeys: Pick<KeyRotation, "rotate" | "list">;
   /** Of devices, in place of their secrets. */
   readonly tokens: Pick<DeviceTokens, "check" | "issue">;
   readonly keys: Pick<ApiKeys, "create" | "get" | "list" | "count" | "delete" | "find">;

@@ -4,6 +4,7 @@ import { createMasterKey, writeKeyFile } from "../../runtime/secret/master_key.t
 import { systemRandom } from "../../runtime/random.ts";
 import { OWNER_PASSWORD, startRoost } from "../support/roost.ts";
 import { RoostApi } from "../support/roost_api.ts";
+import { waitFor } from "../support/wait.ts";
 
 interface Audit {
   readonly items: readonly {
@@ -51,4 +52,31 @@ Deno.test("a start with another master key, or none, is refused and touches noth
   );
   await Deno.writeTextFile(path, kept, { mode: 0o600 });
   await roost.start();
+});
+
+Deno.test("a master key is changed on the running node, also if it dies in the middle", async () => {
+  await using roost = await startRoost();
+  const owner = await RoostApi.login(roost.urls.http, "owner", OWNER_PASSWORD);
+  const product = { key: "pump", credentials: ["secret", "signed"] };
+  await owner.request("POST", "/api/v1/products", product);
+  for (let i = 0; i < 30; i++) await owner.createDevice("pump", `p-${i}`);
+  type Keys = { items: { id: string; isCurrent: boolean; rows: number }[] };
+  const before = await owner.request<Keys>("GET", "/api/v1/master-keys");
+  assert.equal(before.items.length, 1);
+  const rotated = await owner.request<Keys>("POST", "/api/v1/master-keys/rotate");
+  const [fresh, old] = rotated.items;
+  assert.deepEqual([fresh!.isCurrent, old!.id], [true, before.items[0]!.id]);
+  await roost.restart();
+  const again = owner.at(roost.urls.http);
+  let keys: Keys["items"] = [];
+  await waitFor(async () => {
+    keys = (await again.request<Keys>("GET", "/api/v1/master-keys")).items;
+    return keys[0]!.id === fresh!.id && keys[1]!.rows === 0;
+  }, { what: "everything to be sealed again", withinMs: 10_000, actual: () => keys });
+  assert.ok(keys[0]!.rows > 30);
+  type Check = { items: { isIntact: boolean }[] };
+  const checked = await again.request<Check>("GET", "/api/v1/audit/verification");
+  assert.deepEqual(checked.items.map(({ isIntact }) => isIntact), [true]);
+  const { items } = await again.request<Audit>("GET", "/api/v1/audit?action=master-keys.rotate");
+  assert.equal(items.length, 1);
 });

@@ -1,6 +1,7 @@
 /** The HTTP app without a port, over a real registry in memory's place on disk and fake neighbours. */
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { ApiKeys } from "../../actors/access/api_keys.ts";
+import { KeyRotation } from "../../actors/access/key_rotation.ts";
 import { PasswordHasher } from "../../actors/access/password.ts";
 import type { Role } from "../../actors/access/principal.ts";
 import { Sessions } from "../../actors/access/sessions.ts";
@@ -36,6 +37,7 @@ import {
 } from "../../actors/project/project_removals.ts";
 import { Projects } from "../../actors/project/projects.ts";
 import { KeptAnswers, type KeptAnswersOptions } from "../../actors/registry/kept_answers.ts";
+import { recordKey } from "../../actors/registry/master_keys.ts";
 import { openRegistryStore, type RegistryStore } from "../../actors/registry/registry_store.ts";
 import { MemoryTelemetryStore } from "../../actors/telemetry/memory_store.ts";
 import { createHttpApp, type HttpApp } from "../../protocols/http/http_app.ts";
@@ -43,13 +45,13 @@ import { ConsoleSite } from "../../protocols/http/console/site.ts";
 import { treeView } from "../../protocols/http/cluster_views.ts";
 import type { HttpPorts } from "../../protocols/http/ports.ts";
 import { systemClock } from "../../runtime/clock.ts";
-import { createLogger, type Logger } from "../../runtime/logger.ts";
+import { createLogger, type Logger, silentLogger } from "../../runtime/logger.ts";
 import type { ListedDeadLetter, PendingRecord } from "../../runtime/log/partition_log.ts";
 import { StoppedPartitions } from "../../runtime/log/stopped_partitions.ts";
 import { type Random, seededRandom } from "../../runtime/random.ts";
 import { LogTail } from "../../runtime/log/log_tail.ts";
 import { Keyring } from "../../runtime/secret/keyring.ts";
-import { createMasterKey } from "../../runtime/secret/master_key.ts";
+import { createMasterKey, writeKeyFile } from "../../runtime/secret/master_key.ts";
 import { ActorIngress } from "./actor_ingress.ts";
 import { FakeLog } from "./fake_log.ts";
 import { createManualClock, type ManualClock } from "./manual_clock.ts";
@@ -201,9 +203,23 @@ export class HttpHarness implements AsyncDisposable {
     return await views.bySeen(query);
   }
 
-  /** What devices over HTTP need. */
-  #devicePorts({ reader }: RegistryStore): Pick<HttpPorts, "peekCalls" | "link" | "tokens"> {
+  #masterKeys(store: RegistryStore): KeyRotation {
+    const { clock, keyring } = this;
+    const source = { type: "file", path: join(this.directory, "master.key") } as const;
+    const logger = silentLogger;
+    const random = seededRandom(9);
+    return this.#resources.use(
+      new KeyRotation({ store, keyring, source, clock, random, logger }),
+    );
+  }
+
+  /** What devices over HTTP need, and the master keys that their tokens are sealed with. */
+  #devicePorts(
+    store: RegistryStore,
+  ): Pick<HttpPorts, "peekCalls" | "link" | "tokens" | "masterKeys"> {
+    const { reader } = store;
     return {
+      masterKeys: this.#masterKeys(store),
       peekCalls: (address) => Promise.resolve(this.ingress.commands.get(address)),
       link: { incarnation: "7.1", nextEpoch: () => ++this.#epochs },
       tokens: new DeviceTokens({ reader, keyring: this.keyring, clock: this.clock }),
@@ -215,7 +231,10 @@ export class HttpHarness implements AsyncDisposable {
     const hook = new AuditHook();
     const { beforeCommit } = hook;
     const store = await openRegistryStore({ path, clock, logger, beforeCommit });
-    const keyring = this.keyring = new Keyring([createMasterKey(random)], random);
+    const masterKey = createMasterKey(random);
+    const keyring = this.keyring = new Keyring([masterKey], random);
+    writeKeyFile(join(dirname(path), "master.key"), [masterKey]);
+    await recordKey(store, keyring, clock.nowMs());
     // Rows that are gathered are not held up by a clock that stands still.
     this.audit = createAudit({ store, clock: { ...systemClock, nowMs: clock.nowMs }, keyring });
     hook.log = this.audit.log;

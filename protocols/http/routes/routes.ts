@@ -18,6 +18,7 @@ import { jobRoutes } from "./job_routes.ts";
 import { keyRoutes } from "./key_routes.ts";
 import { liveRoutes } from "./live_routes.ts";
 import { modelRoutes } from "./model_routes.ts";
+import { masterKeyRoutes } from "./master_key_routes.ts";
 import { partitionRoutes } from "./partition_routes.ts";
 import { productRoutes } from "./product_routes.ts";
 import { projectRoutes } from "./project_routes.ts";
@@ -34,6 +35,7 @@ export function createRoutes(ports: HttpPorts, ingest: Ingest, feeds: LiveFeeds)
     ...userRoutes(ports),
     ...keyRoutes(ports),
     ...auditRoutes(ports),
+    ...masterKeyRoutes(ports),
     ...productRoutes(ports),
     ...modelRoutes(ports),
     ...deviceRoutes(ports),
