@@ -1,6 +1,6 @@
 /** What a run counts. Plain fields: the hot path adds to them. */
 import type { AcknowledgedWriter } from "./acknowledged.ts";
-import { Histogram } from "./histogram.ts";
+import { Histogram } from "../../../protocols/simulate/histogram.ts";
 
 export class Tally {
   sent = 0;

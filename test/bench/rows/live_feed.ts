@@ -5,7 +5,7 @@
 import { EventReader } from "../../support/event_reader.ts";
 import { systemClock } from "../../../runtime/clock.ts";
 import { faultsOf, Fleet, PRODUCT } from "../fleet.ts";
-import { Histogram } from "../load/histogram.ts";
+import { Histogram } from "../../../protocols/simulate/histogram.ts";
 import { SEQUENCE } from "../load/payload.ts";
 import type { BenchContext, Row, RowResult } from "../row.ts";
 

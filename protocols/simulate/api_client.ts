@@ -1,0 +1,95 @@
+/** The REST API as the simulator uses it: a key or a person's session, patient with a busy node. */
+import { type Clock, waitMs } from "../../runtime/clock.ts";
+import { messageOf, UnavailableError } from "../../runtime/errors.ts";
+import type { Credentials } from "./options.ts";
+
+/** An answer that was not the expected one. */
+export class ApiRefusal extends Error {
+  constructor(readonly status: number, request: string, body: string) {
+    super(`${request} answered ${status}: ${detailOf(body)}`);
+  }
+}
+
+const RETRY_MS = 500;
+const RETRY_MS_MAX = 5_000;
+/** A node that restarts is waited for. */
+const PATIENCE_MS = 60_000;
+
+export class ApiClient {
+  readonly #url: string;
+  readonly #clock: Clock;
+  readonly #headers: Readonly<Record<string, string>>;
+
+  private constructor(url: string, clock: Clock, headers: Readonly<Record<string, string>>) {
+    this.#url = url;
+    this.#clock = clock;
+    this.#headers = headers;
+  }
+
+  /** @throws {ApiRefusal} The login is refused. */
+  static async open(url: string, credentials: Credentials, clock: Clock): Promise<ApiClient> {
+    if (credentials.type === "key") {
+      return new ApiClient(url, clock, { Authorization: `Bearer ${credentials.key}` });
+    }
+    const { user: name, password } = credentials;
+    const stranger = new ApiClient(url, clock, {});
+    const response = await stranger.#patiently("POST", "/api/v1/session", { name, password });
+    const cookie = response.headers.getSetCookie().map((one) => one.split(";")[0]).join("; ");
+    const { csrf } = await response.json();
+    return new ApiClient(url, clock, { Cookie: cookie, "X-CSRF-Token": csrf });
+  }
+
+  /** JSON of a 2xx answer. @param body A text is sent as NDJSON. @throws {ApiRefusal} */
+  async request<T>(method: string, path: string, body?: unknown): Promise<T> {
+    const response = await this.#patiently(method, path, body);
+    const text = await response.text();
+    return (text === "" ? undefined : JSON.parse(text)) as T;
+  }
+
+  /** Waits out 429, 503 and a node that is away. */
+  async #patiently(method: string, path: string, body?: unknown): Promise<Response> {
+    const untilMs = this.#clock.monotonicMs() + PATIENCE_MS;
+    for (;;) {
+      const answer = await this.#once(method, path, body);
+      if (answer instanceof Response && answer.ok) return answer;
+      const isBusy = !(answer instanceof Response) || answer.status === 429 ||
+        answer.status === 503;
+      if (!isBusy || this.#clock.monotonicMs() > untilMs) {
+        if (!(answer instanceof Response)) {
+          throw new UnavailableError("node", `Cannot reach ${this.#url}: ${messageOf(answer)}`);
+        }
+        throw new ApiRefusal(answer.status, `${method} ${path}`, await answer.text());
+      }
+      let retryMs = RETRY_MS;
+      if (answer instanceof Response) {
+        await answer.body?.cancel();
+        retryMs = Number(answer.headers.get("retry-after") ?? 0.5) * 1_000 || RETRY_MS;
+      }
+      await waitMs(this.#clock, Math.min(retryMs, RETRY_MS_MAX));
+    }
+  }
+
+  /** The answer, or why there is none. */
+  async #once(method: string, path: string, body: unknown): Promise<unknown> {
+    const type = typeof body === "string" ? "application/x-ndjson" : "application/json";
+    try {
+      return await fetch(this.#url + path, {
+        method,
+        headers: { ...this.#headers, ...(body === undefined ? {} : { "Content-Type": type }) },
+        ...(body === undefined
+          ? {}
+          : { body: typeof body === "string" ? body : JSON.stringify(body) }),
+      });
+    } catch (fault) {
+      return fault;
+    }
+  }
+}
+
+function detailOf(body: string): string {
+  try {
+    return JSON.parse(body).detail ?? body.slice(0, 500);
+  } catch {
+    return body.slice(0, 500); // Not a problem document: a proxy's answer, say.
+  }
+}

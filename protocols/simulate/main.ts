@@ -1,0 +1,103 @@
+/** `deno task simulate`: a fleet of simulated devices against a running node, and what became of it. */
+import { systemClock } from "../../runtime/clock.ts";
+import { InvalidError, messageOf } from "../../runtime/errors.ts";
+import { systemRandom } from "../../runtime/random.ts";
+import { ApiClient } from "./api_client.ts";
+import { Fleet } from "./fleet.ts";
+import { type FleetSetup, makeFleet, removeFleet } from "./fleet_setup.ts";
+import type { LinkTarget } from "./link.ts";
+import { parseSimulateArgs, type SimulateOptions, USAGE } from "./options.ts";
+import { progressLine, renderReport, reportOf, type SimulateReport } from "./report.ts";
+import { readLedger, verifyRun } from "./verify.ts";
+
+const ENCODER = new TextEncoder();
+const DEFAULT_PORTS: Readonly<Record<string, number>> = { "http:": 80, "mqtt:": 1883 };
+
+async function simulate(options: SimulateOptions): Promise<SimulateReport> {
+  const clock = systemClock;
+  const random = systemRandom;
+  const api = await ApiClient.open(options.url, options.credentials, clock);
+  const target = await targetOf(api, options);
+  // Before the devices are made: a key that may not verify is told so at once.
+  const acceptedBefore = options.isVerified ? (await readLedger(api)).total.accepted : 0;
+  const setup = await makeFleet(api, { ...options, clock, random });
+  say(`Made product ${setup.product} with ${options.devices} devices.`);
+  try {
+    const startedAtMs = clock.nowMs();
+    const fleet: Fleet = new Fleet({
+      ...{ clock, random, target, logins: setup.logins },
+      ...options,
+      onProgress: (elapsedMs) => progress(progressLine(fleet.tally, options.devices, elapsedMs)),
+    });
+    for (const signal of ["SIGINT", "SIGTERM"] as const) {
+      Deno.addSignalListener(signal, () => fleet.stop());
+    }
+    const { sendingMs } = await fleet.run();
+    const { tally, owed } = fleet;
+    progress(progressLine(tally, options.devices, sendingMs));
+    say("");
+    const run = { product: setup.product, tally, sendingMs, owed };
+    if (!options.isVerified) return reportOf(options, run);
+    say("Comparing with history and ledger.");
+    const claims = setup.logins.map((login, index) => ({
+      login,
+      outcomes: fleet.devices[index]!.outcomes,
+    }));
+    const { acknowledged } = tally;
+    const claimed = { claims, startedAtMs, acceptedBefore, acknowledged };
+    return reportOf(options, { ...run, verification: await verifyRun(api, clock, claimed) });
+  } finally {
+    await cleanUp(api, setup, options);
+  }
+}
+
+/** Where devices connect, as the node says; at the host of the API when the node is elsewhere. */
+async function targetOf(api: ApiClient, { url, wire }: SimulateOptions): Promise<LinkTarget> {
+  const endpoints = await api.request<Record<string, string>>("GET", "/api/v1/endpoints");
+  const { hostname, protocol, port } = new URL(wire === "http" ? url : endpoints["mqtt"] ?? url);
+  if (wire === "http" && protocol !== "http:") {
+    throw new InvalidError("Cannot simulate over https: give the node's own http:// address");
+  }
+  const host = wire === "http" ? hostname : new URL(url).hostname;
+  return {
+    host: host.replace(/^\[|\]$/g, ""),
+    port: port === "" ? DEFAULT_PORTS[protocol] ?? 1883 : Number(port),
+  };
+}
+
+async function cleanUp(
+  api: ApiClient,
+  setup: FleetSetup,
+  { isKept }: SimulateOptions,
+): Promise<void> {
+  if (isKept) return say(`Product ${setup.product} and its devices stay.`);
+  await removeFleet(api, setup);
+  say(`Removed product ${setup.product} and its devices.`);
+}
+
+/** Progress goes to standard error: standard output has the report alone. */
+function say(line: string): void {
+  Deno.stderr.writeSync(ENCODER.encode(line + "\n"));
+}
+
+function progress(line: string): void {
+  const isTerminal = Deno.stderr.isTerminal();
+  Deno.stderr.writeSync(ENCODER.encode(isTerminal ? `\r\x1b[K${line}` : `${line}\n`));
+}
+
+if (import.meta.main) {
+  try {
+    if (Deno.args.includes("--help")) {
+      say(USAGE);
+      Deno.exit(0);
+    }
+    const options = parseSimulateArgs(Deno.args, (path) => Deno.readTextFileSync(path));
+    const report = await simulate(options);
+    const text = options.isJson ? JSON.stringify(report) : renderReport(report);
+    Deno.stdout.writeSync(ENCODER.encode(text + "\n"));
+    Deno.exit(report.verification?.ok === false ? 1 : 0);
+  } catch (fault) {
+    say(messageOf(fault));
+    Deno.exit(2);
+  }
+}
