@@ -24,6 +24,7 @@ import type { CommandState } from "../../actors/command/messages.ts";
 import type { Users } from "../../actors/access/users.ts";
 import type { Audit } from "../../actors/audit/audit.ts";
 import type { RegistryDirectory } from "../../actors/device/device_directory.ts";
+import type { DeviceStandings } from "../../actors/device/device_standing.ts";
 import type { DeviceDirectory } from "../../actors/device/directory.ts";
 import type { DeviceState, PresenceRow } from "../../actors/device/messages.ts";
 import type { DeviceTokens } from "../../actors/device/device_tokens.ts";
@@ -116,6 +117,7 @@ export interface HttpPorts {
   /** First answers of requests with an `Idempotency-Key`. */
   readonly answers: Pick<KeptAnswers, "find" | "fullForMs" | "keep">;
   readonly telemetry: Pick<TelemetryStore, "range" | "buckets" | "thin" | "events">;
+  readonly standings: Pick<DeviceStandings, "standing">;
   readonly calls: Pick<Calls, "call" | "queue" | "get" | "list" | "cancel">;
   /** Committed state of a device's actor; undefined if it never had a message. */
   peekState(address: string): Promise<DeviceState | undefined>;

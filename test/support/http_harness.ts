@@ -115,10 +115,11 @@ export class HttpHarness implements AsyncDisposable {
     const directory = await Deno.makeTempDir({ prefix: "roost-http-" });
     this.#resources.defer(() => Deno.remove(directory, { recursive: true }));
     const store = await this.#openStore(join(directory, "registry.db"), logger, random);
-    const changes = startChangesFollower({ store, clock, logger, pollMs: 1_000 });
-    this.#resources.use(changes);
-    const known = createDeviceDirectory({ reader: store.reader, changes, clock, logger });
-    this.#resources.use(known);
+    const changes = this.#resources.use(
+      startChangesFollower({ store, clock, logger, pollMs: 1_000 }),
+    );
+    const { reader } = store;
+    const known = this.#resources.use(createDeviceDirectory({ reader, changes, clock, logger }));
     this.directory = directory;
     this.answerOptions = { store, clock, random };
     const passwords = new PasswordHasher(random);
@@ -127,16 +128,14 @@ export class HttpHarness implements AsyncDisposable {
     this.groups = new Groups({ store, clock, random });
     this.keys = new ApiKeys({ store, clock, random });
     this.users = new Users({ store, clock, random, passwords });
-    this.removals = startProjectRemovals({ store, changes, clock, logger });
-    this.#resources.use(this.removals);
+    this.removals = this.#resources.use(startProjectRemovals({ store, changes, clock, logger }));
     const onDeleted = () => this.removals.wake();
     this.projects = new Projects({ store, clock, users: this.users, onDeleted });
     const presence = (keys: readonly string[]) => Promise.resolve(this.#presenceOf(keys));
     this.hub = this.#resources.use(new LiveHub({ clock, logger, incarnation: "7" }));
-    const standings = createDeviceStandings(store.reader, known);
-    const tail = new LogTail(this.log, () => 0);
+    const standings = createDeviceStandings(reader, known);
     const live = { hub: this.hub, standings, clock, logger };
-    this.#resources.use(await startLogSource({ ...live, tail }));
+    this.#resources.use(await startLogSource({ ...live, tail: new LogTail(this.log, () => 0) }));
     this.jobs = new Jobs({ store, clock, random });
     this.jobFiles = new JobFiles({ path: join(directory, "jobs") });
     this.#resources.defer(followJobs(this.jobs, this.hub, clock));
@@ -160,6 +159,7 @@ export class HttpHarness implements AsyncDisposable {
       endpoints: () => ({ http: "http://127.0.0.1:8080", mqtt: "mqtt://127.0.0.1:1883" }),
       site: new ConsoleSite({ clock, logger }),
       calls: this.#calls(),
+      standings,
       peekState: (address) => Promise.resolve(this.ingress.states.get(address)),
       ...this.#devicePorts(store),
       presence,

@@ -14,7 +14,7 @@ import { definedOf } from "../request_input.ts";
 import { answer, answerPage, noContent } from "../responses.ts";
 import { createRoute, type Route } from "../route.ts";
 import { CURSOR, DEVICE_PARAMS, LIMIT, name, pageOf, time, VALUE } from "../schemas.ts";
-import { findDevice, requireDevice } from "./device_access.ts";
+import { requireDevice } from "./device_access.ts";
 import { assertNotSuspended } from "./suspension.ts";
 
 const CALL_ID = name("Id of the call.", "q0t8Vn3dLxA1-b2C");
@@ -136,7 +136,7 @@ function callService(ports: HttpPorts): Route {
     async handle({ params, body, caller }) {
       const { product, device, service } = params;
       const input = (body.input ?? {}) as Json;
-      await assertCallable(ports, caller, params, input);
+      assertCallable(ports, caller, params, input);
       const request = { product, device, service, input, createdBy: caller!.name };
       if (body.expiresAt !== undefined) return await queue(ports, request, body.expiresAt);
       const timeoutMs = body.timeoutMs ?? TIMEOUT_MS_DEFAULT;
@@ -218,7 +218,7 @@ function cancelCall(ports: HttpPorts): Route {
 }
 
 /** @throws {NotFoundError | ConflictError | InvalidError | ProblemError} Why it is not called. */
-async function assertCallable(
+function assertCallable(
   ports: HttpPorts,
   caller: Caller | undefined,
   { product, device, service }: {
@@ -227,14 +227,18 @@ async function assertCallable(
     readonly service: string;
   },
   input: Json,
-): Promise<void> {
-  const found = await findDevice(ports, caller, { product, device });
+): void {
+  // By a prepared look-up: calls come at hundreds a second, and nothing else of the device is needed.
+  const standing = ports.standings.standing(product, device);
+  if (standing === undefined || standing.project !== caller?.project) {
+    throw new NotFoundError(`Cannot find device "${product}/${device}"`);
+  }
   if (!ports.directory.hasService(product, service)) {
     throw new NotFoundError(`Cannot find service ${quote(service)}: the thing model has none`);
   }
   const issues = ports.directory.callIssues(product, service, "input", input);
   if (issues.length > 0) throw new InvalidError(issues[0]!.message, issues);
-  if (!found.enabled) {
+  if (!standing.isEnabled) {
     throw new ConflictError(`Cannot call a service of "${product}/${device}": it is disabled`);
   }
   const what = "call the service";

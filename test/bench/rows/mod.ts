@@ -2,6 +2,7 @@
 import type { Row } from "../row.ts";
 import { actorMessages, idleActor } from "./actor_memory.ts";
 import { bytesPerPoint } from "./bytes_per_point.ts";
+import { commandLatency } from "./command_latency.ts";
 import { handlerFaults } from "./handler_faults.ts";
 import { httpIngest, telemetryQuery } from "./http_ingest.ts";
 import { idleConnection } from "./idle_connection.ts";
@@ -16,6 +17,7 @@ export const ROWS: readonly Row[] = [
   mqttTwenty,
   mqttOne,
   mqttLatency,
+  commandLatency,
   liveFeed,
   actorMessages,
   idleActor,
