@@ -53,11 +53,12 @@ export function readConfig(input: ConfigInput): ConfigRequest {
 /**
  * What this process was started with. Needs `--allow-env`, or `--allow-env=ROOST__* --ignore-env`,
  * which hides all other variables: it lists the names, so that a mistyped one is refused.
+ * @param args Of a program with arguments of its own: those that are left.
  */
-export function readProcessConfig(): ConfigRequest {
+export function readProcessConfig(args: readonly string[] = Deno.args): ConfigRequest {
   return readConfig({
     env: Deno.env.toObject(),
-    args: Deno.args,
+    args,
     readFile: (path) => Deno.readTextFileSync(path),
   });
 }

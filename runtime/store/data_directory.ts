@@ -21,7 +21,7 @@ export function lockDataDirectory(path: string, startedAtMs: number): DirectoryL
   const file = Deno.openSync(`${path}/${LOCK_FILE}`, { read: true, write: true, create: true });
   let isOpen = true;
   try {
-    if (!file.tryLockSync(true)) throw refusalOf(path, readHolder(file));
+    if (!file.tryLockSync(true)) throw refusalOf(path, readHolderOf(file));
     writeHolder(file, { pid: Deno.pid, startedAt: new Date(startedAtMs).toISOString() });
   } catch (fault) {
     file.close();
@@ -38,7 +38,7 @@ export function lockDataDirectory(path: string, startedAtMs: number): DirectoryL
   };
 }
 
-interface Holder {
+export interface Holder {
   readonly pid: number;
   /** ISO 8601. */
   readonly startedAt: string;
@@ -61,7 +61,7 @@ function writeHolder(file: Deno.FsFile, holder: Holder): void {
 }
 
 /** Undefined if the holder is just writing it, or a foreign file is there. */
-function readHolder(file: Deno.FsFile): Holder | undefined {
+export function readHolderOf(file: Deno.FsFile): Holder | undefined {
   const bytes = new Uint8Array(1_024);
   const length = file.readSync(bytes) ?? 0;
   try {
