@@ -109,8 +109,8 @@ function encode(
   message: Copy & { readonly packetId: number; readonly isDup: boolean },
 ): Uint8Array | undefined {
   const { topic, passedOn, subscriptionIds, expiresAtMs } = message;
-  // What the device may have in part is sent until it has it, also beyond its time.
-  const leftMin = message.qos === 2 && message.isDup ? 1 : 0;
+  // What was sent before is sent until the device has it, also beyond its time.
+  const leftMin = message.isDup ? 1 : 0;
   const left = Math.max(leftMin, Math.ceil((expiresAtMs - clock.nowMs()) / 1_000));
   if (left <= 0) return undefined;
   // The time that is left, not what was asked for (5: 3.3.2-6).

@@ -108,9 +108,11 @@ export class Downlinks {
    * @param nowMs Epoch milliseconds.
    */
   next(window: number, nowMs: number): QueuedDownlink | undefined {
-    // What has an id that the device may know is not forgotten before that is free again.
+    // A copy whose delivery has begun goes on (5: 4.3.3-7, 4.4.0-1); a call that is over does not.
+    const hasBegun = (item: QueuedDownlink) =>
+      item.kind === "copy" && (item.isRepeat || item.storedBy !== 0);
     const isOver = (item: QueuedDownlink) =>
-      !item.isSent && item.expiresAtMs <= nowMs && !item.isReleased && item.storedBy === 0;
+      !item.isSent && item.expiresAtMs <= nowMs && !hasBegun(item);
     if (this.#items?.some(isOver)) this.#items = this.#items.filter((item) => !isOver(item));
     let sent = 0;
     for (const item of this.#items ?? []) {

@@ -38,7 +38,7 @@ export function connect(
   const level = levelOf(bytes);
   if (level !== 4 && level !== 5) return refuseVersion(state, connection, level);
   connection.version = level;
-  const packet = decodeConnect(bytes);
+  const packet = areFlagsSound(bytes, level) ? decodeConnect(bytes) : undefined;
   if (packet?.cmd !== "connect") return close(state, connection, 0, "malformed");
   if (level === 4 && packet.clientId === "" && packet.clean !== true) {
     return refuse(state, connection, CONNACK_3.badClientId, REASON.ok, "bad_client_id");
@@ -85,6 +85,15 @@ function levelOf(bytes: Uint8Array): number {
   if (bytes[start] !== 0) return 0;
   if (bytes[start + 1] === 4 && name === "MQTT") return bytes[start + 6]!;
   return bytes[start + 1] === 6 && name === "MQIs" ? 3 : 0;
+}
+
+/** 3.1.2-3 and -11 to -14; -22 of 3.1.1: no password without a username. */
+function areFlagsSound(bytes: Uint8Array, level: 4 | 5): boolean {
+  const flags = bytes[bodyStart(bytes, 0) + 7] ?? 1;
+  const hasWill = (flags & 4) !== 0;
+  const isWillSound = hasWill ? (flags & 0x18) !== 0x18 : (flags & 0x38) === 0;
+  const isLoginSound = level === 5 || (flags & 0xc0) !== 0x40;
+  return (flags & 1) === 0 && isWillSound && isLoginSound;
 }
 
 function refuseVersion(state: GatewayState, connection: Connection, level: number): void {

@@ -147,7 +147,7 @@ Deno.test("[MQTT-4.3.3-2] QoS 2 to a device: PUBLISH, PUBREC, PUBREL, PUBCOMP, e
   }
 });
 
-Deno.test("[MQTT-4.3.3-7] a PUBREC with an error ends a QoS 2 message without a PUBREL", async () => {
+Deno.test("[MQTT-4.3.3-4] a PUBREC with an error ends a QoS 2 message without a PUBREL", async () => {
   await using fixture = await startMqttFixture();
   using peer = await connect(fixture);
   await subscribe(peer, [{ topic: `${PREFIX}own/#`, qos: 2 }]);
@@ -179,7 +179,7 @@ Deno.test("[MQTT-4.4.0-1] QoS 2 to a device goes on at reconnect: the PUBLISH wi
 
 const PACKET = { what: "a packet", withinMs: 5_000 };
 
-Deno.test("[MQTT-4.3.3-6] the id of a QoS 2 message to a device outlives its gateway until PUBCOMP", async () => {
+Deno.test("[MQTT-4.3.3-5] the id of a QoS 2 message to a device outlives its gateway until PUBCOMP", async () => {
   await using before = await startMqttFixture({ isAutomatic: false });
   using peer = await RawMqtt.open(before.gateway.port, { version: 5 });
   await peer.login("d1", LASTING);
@@ -251,12 +251,14 @@ Deno.test("[MQTT-3.3.2-5] a message whose time is over is deleted while its devi
   await waitFor(() => fixture.gateway.connections === 0, { what: "the end", withinMs: 2_000 });
   await fixture.clock.advance(30_000);
   using again = await connect(fixture, LASTING);
+  const begun = await again.next("publish");
+  assert.deepEqual([begun.dup, begun.properties.messageExpiryInterval], [true, 1], "4.4.0-1");
   const { payload, properties } = await again.next("publish");
   assert.deepEqual([payload.toString(), properties.messageExpiryInterval], ["600", 570]);
   assert.deepEqual(await received(again), []);
 });
 
-Deno.test("[MQTT-3.3.2-8] a topic alias stands for its topic on its connection, until it is set anew", async () => {
+Deno.test("[MQTT-3.3.2-12] a topic alias stands for its topic on its connection, until it is set anew", async () => {
   await using fixture = await startMqttFixture();
   const { ingress } = fixture;
   using peer = await connect(fixture);
@@ -368,7 +370,7 @@ Deno.test("copies that wait are bounded by number and bytes, what is beyond is d
   assert.equal(figures.downlinksDropped - before, 3);
 });
 
-Deno.test("[MQTT-2.2.2-2] a CONNECT with a property twice, or one of another packet, is refused", async () => {
+Deno.test("[MQTT-3.1.4-1] a CONNECT with a property twice, or one of another packet, is refused", async () => {
   await using fixture = await startMqttFixture({ ingress: new FakeIngress({ isAutomatic: true }) });
   const cases: [string, number[], number[], number][] = [
     ["Receive Maximum twice", [0x21, 0, 5, 0x21, 0, 6], [], 0x82],

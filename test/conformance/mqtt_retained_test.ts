@@ -227,7 +227,7 @@ Deno.test("[MQTT-3.3.2-5] a retained message whose time is over is sent to nobod
   assert.equal(gateway.figures.retained, 1);
 });
 
-Deno.test("[MQTT-3.3.1-4] a will with the flag is retained when it is published, and not before", async () => {
+Deno.test("[MQTT-3.1.2-15] a will with the flag is retained when it is published, and not before", async () => {
   await using fixture = await startMqttFixture();
   const will = { topic: `${PREFIX}own/state`, payload: Buffer.from("off"), qos: 1, retain: true };
   const first = await connect(fixture, { will: { ...will, qos: 1 } });

@@ -102,7 +102,7 @@ async function maker(fixture: MqttFixture): Promise<RawMqtt> {
   return await RawMqtt.open(fixture.gateway.port, { version: 5 });
 }
 
-Deno.test("6.0.0-2: packets may be cut and put together in frames in any way", async () => {
+Deno.test("[MQTT-6.0.0-2] packets may be cut and put together in frames in any way", async () => {
   await using fixture = await startMqttFixture();
   const { gateway, ingress } = fixture;
   using make = await maker(fixture);
@@ -124,7 +124,7 @@ Deno.test("6.0.0-2: packets may be cut and put together in frames in any way", a
   assert.deepEqual(ingress.bodies("disconnected")[0].reason, "closed");
 });
 
-Deno.test("6.0.0-1: a text frame closes the connection, and so does a bad one", async () => {
+Deno.test("[MQTT-6.0.0-1] a text frame closes the connection, and so does a bad one", async () => {
   await using fixture = await startMqttFixture();
   for (const [first, status] of [[0x81, 1003], [0xc2, 1002]] as const) {
     using peer = await WebSocketPeer.open(fixture.gateway.port);
@@ -135,7 +135,7 @@ Deno.test("6.0.0-1: a text frame closes the connection, and so does a bad one", 
   assert.deepEqual(fixture.refusals, ["bad_frame", "bad_frame"]);
 });
 
-Deno.test("6.0.0-3: a client without subprotocol mqtt is refused in HTTP's words", async () => {
+Deno.test("[MQTT-6.0.0-3] a client without subprotocol mqtt is refused in HTTP's words", async () => {
   await using fixture = await startMqttFixture();
   for (
     const [protocol, path, status] of [["chat", "/mqtt", "400"], ["mqtt", "/", "404"]] as const

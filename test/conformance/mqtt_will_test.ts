@@ -51,7 +51,7 @@ const PUBLISHED = {
   carried: { isWill: true },
 };
 
-Deno.test("3.1.2-8: a will is published once, however the connection ends, but for a DISCONNECT", async () => {
+Deno.test("[MQTT-3.1.2-8] a will is published once, however the connection ends, but for a DISCONNECT", async () => {
   const ends: [string, (fixture: MqttFixture, peer: RawMqtt) => void | Promise<void>, boolean][] = [
     ["a reset", (_, peer) => void peer.socket.resetAndDestroy(), true],
     ["a close without DISCONNECT", (_, peer) => void peer.socket.end(), true],
@@ -76,7 +76,7 @@ Deno.test("3.1.2-8: a will is published once, however the connection ends, but f
   }
 });
 
-Deno.test("3.14.4-3: a DISCONNECT drops the will with reason 0x00, and no other", async () => {
+Deno.test("[MQTT-3.14.4-3] a DISCONNECT drops the will with reason 0x00, and no other", async () => {
   for (const [bytes, count] of [[[0xe0, 2, 0, 0], 0], [[0xe0, 2, 4, 0], 1], [[0xe0, 1, 0x80], 1]]) {
     await using fixture = await startMqttFixture();
     using peer = await connect(fixture, { will: willOf() });
@@ -86,7 +86,7 @@ Deno.test("3.14.4-3: a DISCONNECT drops the will with reason 0x00, and no other"
   }
 });
 
-Deno.test("3.1.2-8: a CONNACK promises the will: it is sent when the will is durable", async () => {
+Deno.test("[MQTT-3.1.2-8] a CONNACK promises the will: it is sent when the will is durable", async () => {
   await using fixture = await startMqttFixture({ isAutomatic: false });
   const { ingress, gateway } = fixture;
   using peer = await RawMqtt.open(gateway.port, { version: 5 });
@@ -103,7 +103,7 @@ Deno.test("3.1.2-8: a CONNACK promises the will: it is sent when the will is dur
   });
 });
 
-Deno.test("3.1.3-9: a delayed will waits, and a connection that resumes its session cancels it", async () => {
+Deno.test("[MQTT-3.1.3-9] a delayed will waits, and a connection that resumes its session cancels it", async () => {
   await using fixture = await startMqttFixture();
   const { ingress, clock } = fixture;
   await gone(fixture, await connect(fixture, { ...lastingFor(100), will: willOf(10) }));
@@ -123,7 +123,7 @@ Deno.test("3.1.3-9: a delayed will waits, and a connection that resumes its sess
   assert.deepEqual(ingress.bodies("event").length, 1, "once");
 });
 
-Deno.test("3.1.3.2.2: the end of its session publishes a will before its delay", async () => {
+Deno.test("[MQTT-3.1.2-8] the end of its session publishes a will before its delay", async () => {
   await using fixture = await startMqttFixture();
   const { ingress, clock } = fixture;
   await gone(fixture, await connect(fixture, { will: willOf(50) }));
@@ -138,7 +138,7 @@ Deno.test("3.1.3.2.2: the end of its session publishes a will before its delay",
   assert.deepEqual(types, ["event", "connected"], "before the connection is told");
 });
 
-Deno.test("3.1.4-3: a takeover publishes the will, unless it goes on with the session in time", async () => {
+Deno.test("[MQTT-3.1.4-3] a takeover publishes the will, unless it goes on with the session in time", async () => {
   const cases: [number, Partial<IConnectPacket>, number][] = [
     [0, lastingFor(100), 1],
     [10, lastingFor(100), 0],
