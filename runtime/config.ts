@@ -11,7 +11,7 @@ export type { Config, NodeRole } from "./config_schema.ts";
 export interface ConfigInput {
   /** Variables that do not begin with `ROOST__` are not looked at. An empty one counts as unset. */
   readonly env: Readonly<Record<string, string>>;
-  /** `--config FILE`, `--print-config`; all else is refused. */
+  /** `--config FILE`, `--print-config`, `--demo`, `--demo=remove`; all else is refused. */
   readonly args: readonly string[];
   /** Throws if there is no such file. */
   readonly readFile: (path: string) => string;
@@ -33,12 +33,13 @@ type Tree = { [key: string]: unknown };
 
 /** @throws {InvalidError} Naming each field that is wrong, as it was given, and its bound. */
 export function readConfig(input: ConfigInput): ConfigRequest {
-  const { file, isPrintRequested } = parseArgs(input.args);
+  const { file, isPrintRequested, plant } = parseArgs(input.args);
   const origins: Origins = new Map();
   const path = file ?? (input.env[FILE_VARIABLE] || undefined);
   const tree = path === undefined ? {} : readTree(path, input.readFile);
   if (path !== undefined) origins.set("", path);
   const issues = applyEnvironment(tree, input.env, origins);
+  if (plant !== undefined) put(tree, ["demo", "plant"], plant);
   const parsed = CONFIG_SCHEMA.safeParse(tree);
   if (!parsed.success) {
     for (const issue of parsed.error.issues) issues.push(...explain(issue, tree, origins));
@@ -107,22 +108,33 @@ function sampleOf(field: ConfigField, indent: string, comma: string): string[] {
     .map((line) => indent + line);
 }
 
-function parseArgs(args: readonly string[]): { file?: string; isPrintRequested: boolean } {
+interface Arguments {
+  readonly file: string | undefined;
+  readonly isPrintRequested: boolean;
+  /** Field `demo.plant`. */
+  readonly plant: "run" | "remove" | undefined;
+}
+
+function parseArgs(args: readonly string[]): Arguments {
   let file: string | undefined;
+  let plant: "run" | "remove" | undefined;
   let isPrintRequested = false;
   for (let at = 0; at < args.length; at++) {
     const arg = args[at] ?? "";
     const next = args[at + 1];
     if (arg === "--print-config") isPrintRequested = true;
+    else if (arg === "--demo") plant = "run";
+    else if (arg === "--demo=remove") plant = "remove";
     else if (arg.startsWith("--config=")) file = arg.slice("--config=".length);
     else if (arg === "--config" && next !== undefined) {
       file = next;
       at++;
     } else {
-      throw new InvalidError(`Unknown argument ${arg}: known are --config FILE, --print-config`);
+      const known = "--config FILE, --print-config, --demo, --demo=remove";
+      throw new InvalidError(`Unknown argument ${arg}: known are ${known}`);
     }
   }
-  return file === undefined ? { isPrintRequested } : { file, isPrintRequested };
+  return { file, isPrintRequested, plant };
 }
 
 function readTree(path: string, readFile: (path: string) => string): Tree {

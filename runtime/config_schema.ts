@@ -162,6 +162,16 @@ const SHAPE = z.strictObject({
       } satisfies FieldMeta,
     ),
   }).prefault({}),
+  demo: z.strictObject({
+    plant: z.enum(["off", "run", "remove"]).default("off").meta(
+      {
+        description: "run: a small demo plant (pumps, meters, doors) runs inside the process, as " +
+          "`--demo` asks for. remove: its devices and products are removed, as by `--demo=remove`.",
+        unit: "choice",
+        bounds: "off, run or remove",
+      } satisfies FieldMeta,
+    ),
+  }).prefault({}),
   redis: z.strictObject({ url: storeUrl("Redis") }).prefault({}),
   mysql: z.strictObject({ url: storeUrl("MySQL") }).prefault({}),
   elasticsearch: z.strictObject({ url: storeUrl("Elasticsearch") }).prefault({}),

@@ -26,6 +26,7 @@ import { type HttpGateway, startHttpGateway } from "../protocols/http/http_gatew
 import { httpPortsOf, type NodeView } from "../protocols/http/node_ports.ts";
 import { type MqttGateway, startMqttGateway } from "../protocols/mqtt/gateway.ts";
 import { rowsOfDevice } from "../protocols/mqtt/rows_of_device.ts";
+import { plantChildren } from "../protocols/simulate/plant/plant_child.ts";
 import { tlsListenerOf } from "../protocols/mqtt/tls_files.ts";
 import { idOf, kindOf } from "./actor/address.ts";
 import type { TransientEffect } from "./actor/batch.ts";
@@ -200,6 +201,12 @@ class Node {
           root: new URL("../", import.meta.url),
           begin: this.#begun.promise,
           isBuilt: this.config.console.build === "auto",
+        }),
+        ...plantChildren({
+          ...{ ...registry, clock, random, mode: this.config.demo.plant },
+          logger: this.logger.with({ part: "demo" }),
+          listen: this.config.listen,
+          port: () => this.parts.mqtt?.port,
         }),
       ],
     }, { clock, random, events, onEscalated: (fault) => escalated.resolve(fault) });

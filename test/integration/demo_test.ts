@@ -1,0 +1,116 @@
+/** `start --demo` on the real process: a plant that moves, answers, survives restarts, and goes. */
+import assert from "node:assert/strict";
+import { PLANT } from "../../protocols/simulate/plant/plant.ts";
+import { startRoost } from "../support/roost.ts";
+import type { RoostApi } from "../support/roost_api.ts";
+import { waitFor } from "../support/wait.ts";
+
+const MOVES_MS = 30_000;
+const PUMP = "demo-pump/pump-1";
+
+Deno.test("a first visitor of --demo sees moving values, and pumps that answer", async () => {
+  await using roost = await startRoost({ args: ["--demo"] });
+  const api = await roost.api();
+  await untilMoving(api);
+  const listed = await api.request<{ items: { status: string; tags: string[] }[] }>(
+    "GET",
+    "/api/v1/devices?limit=100&tag=demo",
+  );
+  assert.equal(listed.items.length, PLANT.flatMap(({ devices }) => devices).length);
+  const stopped = await call(api, "stop", {});
+  assert.deepEqual(stopped, { ok: true, output: {} });
+  await waitFor(
+    async () => (await api.properties("demo-pump", "pump-1"))["running"]?.value === false,
+    {
+      what: "the pump to say that it stands",
+      withinMs: MOVES_MS,
+    },
+  );
+  assert.deepEqual(await call(api, "start", { speed: 1_500 }), {
+    ok: true,
+    output: { speed: 1_500 },
+  });
+  await api.desire("demo-pump", "pump-1", { speed: 900 });
+  await waitFor(async () => {
+    const speed = (await api.properties("demo-pump", "pump-1"))["speed"]?.value as number;
+    return Math.abs(speed - 900) < 60;
+  }, { what: "the wished speed", withinMs: MOVES_MS });
+  const events = await api.request<{ items: { event: string }[] }>(
+    "GET",
+    `/api/v1/devices/${PUMP}/events`,
+  );
+  assert.deepEqual(events.items.map(({ event }) => event).slice(0, 2), ["started", "stopped"]);
+  const { refused } = await api.ledger();
+  assert.deepEqual(refused, {}, "the plant keeps to its models");
+});
+
+Deno.test("the plant is the same after kill -9, and --demo=remove leaves what is not its own", async () => {
+  await using roost = await startRoost({ args: ["--demo"] });
+  const before = await devicesOf(await roost.api());
+  await (await roost.api()).createDevice("demo-door", "my-own");
+  await (await roost.api()).request("DELETE", "/api/v1/devices/demo-meter/meter-main");
+  await roost.restart();
+  await untilMoving(await roost.api());
+  assert.deepEqual(
+    (await devicesOf(await roost.api())).filter((name) => !/my-own/.test(name)),
+    before,
+  );
+  await roost.kill();
+  await roost.start({ args: ["--demo=remove"] });
+  const api = await roost.api();
+  await waitFor(async () => (await devicesOf(api)).length === 1, {
+    what: "the plant to be removed",
+    withinMs: MOVES_MS,
+  });
+  assert.deepEqual(await devicesOf(api), ["demo-door/my-own"]);
+  await waitFor(async () => (await productsOf(api)).length === 1, {
+    what: "its products to be removed, but for the one in use",
+    withinMs: MOVES_MS,
+  });
+  assert.deepEqual(await productsOf(api), ["demo-door"]);
+  assert.match(roost.stderrText, /demo product stays/);
+});
+
+Deno.test("a product of somebody else's keeps the plant out, and the node runs", async () => {
+  await using roost = await startRoost();
+  const owner = await roost.api();
+  await owner.createProduct({ key: "demo-pump", name: "Mine" });
+  await owner.createDevice("demo-pump", "pump-1", { secret: "of-my-own-device" });
+  await roost.kill();
+  await roost.start({ args: ["--demo"] });
+  const api = await roost.api();
+  const tree = await api.tree();
+  assert.equal(tree.children?.find(({ id }) => id === "demo")?.status, "blocked");
+  assert.deepEqual(await devicesOf(api), ["demo-pump/pump-1"]);
+});
+
+async function untilMoving(api: RoostApi): Promise<void> {
+  const seen = new Set<unknown>();
+  await waitFor(async () => {
+    const response = await api.fetch("GET", `/api/v1/devices/${PUMP}/properties`);
+    const values = await response.json();
+    const value = values.temperature?.value;
+    if (value !== undefined) seen.add(value);
+    return seen.size >= 3;
+  }, { what: "three temperatures of a pump", withinMs: MOVES_MS, actual: () => [...seen] });
+}
+
+async function call(api: RoostApi, service: string, input: unknown): Promise<unknown> {
+  const { ok, output } = await api.request<{ ok: boolean; output: unknown }>(
+    "POST",
+    `/api/v1/devices/${PUMP}/services/${service}`,
+    { input, timeoutMs: 10_000 },
+  );
+  return { ok, output };
+}
+
+async function devicesOf(api: RoostApi): Promise<string[]> {
+  type Page = { items: { product: string; device: string }[] };
+  const { items } = await api.request<Page>("GET", "/api/v1/devices?limit=100");
+  return items.map(({ product, device }) => `${product}/${device}`);
+}
+
+async function productsOf(api: RoostApi): Promise<string[]> {
+  const { items } = await api.request<{ items: { key: string }[] }>("GET", "/api/v1/products");
+  return items.map(({ key }) => key);
+}
