@@ -80,8 +80,9 @@ export class Downlinks {
 
   /** Bytes of copies that wait. */
   get copyBytes(): number {
+    if (this.#items === undefined) return 0;
     let bytes = 0;
-    for (const item of this.#items ?? []) if (item.kind === "copy") bytes += bytesOf(item);
+    for (const item of this.#items) if (item.kind === "copy") bytes += bytesOf(item);
     return bytes;
   }
 
