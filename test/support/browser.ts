@@ -5,7 +5,7 @@ import { requirePeer } from "./peers.ts";
 import { type RunningProcess, startProcess } from "./process.ts";
 import { waitFor } from "./wait.ts";
 
-export type { Browser, BrowserContext, Page } from "playwright-core";
+export type { Browser, BrowserContext, Cookie, Page } from "playwright-core";
 
 const START_MS = 30_000;
 /** A fault in a row of a list is one in each of them. */

@@ -1,5 +1,5 @@
 /** The console as a person has it: built, served by a real node, in a real browser. */
-import { BrowserPage, DESK, TestBrowser, type View } from "./browser.ts";
+import { BrowserPage, type Cookie, DESK, TestBrowser, type View } from "./browser.ts";
 import { OWNER_PASSWORD, type RoostOptions, startRoost, type TestRoost } from "./roost.ts";
 import { fileURLToPath } from "node:url";
 import { buildArguments } from "../../protocols/http/console/site_build.ts";
@@ -21,6 +21,8 @@ export async function buildConsole(): Promise<void> {
 export class TestConsole implements AsyncDisposable {
   readonly roost: TestRoost;
   readonly #browser: TestBrowser;
+  /** Of the owner's one session: a person has few at a time, and tests many pages. */
+  #cookies: Cookie[] | undefined;
 
   private constructor(roost: TestRoost, browser: TestBrowser) {
     this.roost = roost;
@@ -44,8 +46,13 @@ export class TestConsole implements AsyncDisposable {
   /** A page of the owner, at this path. */
   async openAt(path: string, view: Partial<View> = {}): Promise<BrowserPage> {
     const page = await this.open(view);
-    await page.logIn("owner", OWNER_PASSWORD);
-    if (path !== "/") await page.page.goto(path);
+    if (this.#cookies === undefined) {
+      await page.logIn("owner", OWNER_PASSWORD);
+      this.#cookies = await page.context.cookies();
+      if (path === "/") return page;
+    } else await page.context.addCookies(this.#cookies);
+    await page.page.goto(path);
+    await page.page.locator("#content").waitFor();
     return page;
   }
 

@@ -30,6 +30,7 @@ await build({
     },
     generateBundle: () => tell(0.95),
   }],
+  worker: { format: "es" },
   build: {
     outDir,
     emptyOutDir: true,
