@@ -6,7 +6,15 @@ import { OWNER_PASSWORD } from "../support/roost.ts";
 import { buildPlant, PLANT_ENTRY } from "../support/plant.ts";
 import { callsService, seesEvents } from "./call_steps.ts";
 import { killsChild, worksOffDeadLetters } from "./cluster_steps.ts";
-import { editsShadow, findsDevices, makesDevice, rotatesSecret } from "./device_steps.ts";
+import {
+  actsInBulk,
+  editsShadow,
+  findsDevices,
+  makesDevice,
+  rotatesSecret,
+  staysInProject,
+} from "./device_steps.ts";
+import { sharesFeed } from "./live_steps.ts";
 import { breaksModel, guardsModel, writesModel } from "./product_steps.ts";
 import { keepsKeys, keepsUsers, readsAudit, skipsSetup } from "./settings_steps.ts";
 import { PAGES } from "./visits.ts";
@@ -107,6 +115,9 @@ const STEPS = [
   ["a device is made, and its first values move the chart", makesDevice],
   ["desired values are edited, and nobody's change is lost", editsShadow],
   ["a secret is rotated and shown once", rotatesSecret],
+  ["many devices get a tag, and many are removed by a typed word", actsInBulk],
+  ["people of another project see what is refused to them, and by whom", staysInProject],
+  ["each of nine tabs is live, over one connection", sharesFeed],
   [
     "a service is called from a form, and each state is seen as it comes",
     callsService,

@@ -96,3 +96,54 @@ export async function rotatesSecret(stage: TestConsole): Promise<void> {
   assert.deepEqual(await own.axe(), []);
   assert.deepEqual(own.complaints, []);
 }
+
+/** Many at once: a tag, and the end, which is typed. */
+export async function actsInBulk(stage: TestConsole): Promise<void> {
+  const api = await stage.roost.api();
+  for (const name of ["bulk-1", "bulk-2", "bulk-3"]) await api.createDevice("pump", name);
+  await using own = await stage.openAt("/devices?q=bulk-");
+  const { page } = own;
+  await page.getByText("3 rows", { exact: true }).waitFor();
+  for (const name of ["bulk-1", "bulk-2"]) {
+    await page.getByLabel(`Select row pump/${name}`).check();
+  }
+  await page.getByText("2 rows selected").first().waitFor();
+  await page.getByRole("button", { name: "Tags" }).click();
+  const tags = page.getByRole("dialog", { name: "Tags of 2 devices" });
+  await tags.getByLabel("Tag").fill("hall-9");
+  assert.deepEqual(await own.axe(), []);
+  await tags.getByRole("button", { name: "Add the tag" }).click();
+  await tags.waitFor({ state: "hidden" });
+  await page.getByText("hall-9", { exact: true }).nth(1).waitFor();
+  for (const name of ["bulk-2", "bulk-3"]) {
+    await page.getByLabel(`Select row pump/${name}`).check();
+  }
+  await page.getByRole("button", { name: "Delete 2" }).click();
+  const removal = page.getByRole("dialog", { name: "Delete 2 devices" });
+  await removal.getByRole("textbox").fill("delete 2");
+  assert.deepEqual(await own.axe(), []);
+  await removal.getByRole("button", { name: "Delete" }).click();
+  await page.getByText("1 row", { exact: true }).waitFor();
+  await api.fetch("DELETE", "/api/v1/devices/pump/bulk-1").then((answer) => answer.body?.cancel());
+  await page.getByText("No device matches.").waitFor();
+  assert.deepEqual(own.complaints, []);
+}
+
+/** People of another project see what is refused to them, and who can grant it; their own works. */
+export async function staysInProject(stage: TestConsole): Promise<void> {
+  const api = await stage.roost.api();
+  const password = "a long password";
+  await api.request("POST", "/api/v1/projects", { id: "other", name: "Other" });
+  await api.request("POST", "/api/v1/projects/other/owners", { name: "olga", password });
+  await using own = await stage.open();
+  await own.logIn("olga", password);
+  const { page } = own;
+  await page.goto("/");
+  await page.getByText("of project “default”").first().waitFor();
+  assert.deepEqual(await own.axe(), []);
+  await page.goto("/devices");
+  await page.getByText("No devices yet").waitFor();
+  await page.goto("/devices/pump/p-01");
+  await page.getByText("Cannot find").first().waitFor();
+  assert.deepEqual(own.complaints, []);
+}

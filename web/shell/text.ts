@@ -73,7 +73,9 @@ const zh = {
   fix_other: "请重试；若仍失败，请查看日志。",
   forbidden_title: "没有权限",
   forbidden_text: "此页面需要角色“{role}”。请联系项目的所有者授权。",
-  forbidden_own: "当前角色：{role}",
+  forbidden_project:
+    "此页面显示整个系统的内容，需要项目“{project}”的角色“{role}”。请联系该项目的所有者授权。",
+  forbidden_own: "当前角色：{role}，项目：{project}",
   missing_title: "页面不存在",
   missing_text: "这个地址没有对应的页面。",
   to_overview: "返回总览",
@@ -170,7 +172,9 @@ const en: Record<keyof typeof zh, string> = {
   fix_other: "Try again. If it still fails, look into the log.",
   forbidden_title: "Not allowed",
   forbidden_text: "This takes the role “{role}”. An owner of the project can grant it.",
-  forbidden_own: "Your role: {role}",
+  forbidden_project:
+    "This shows the whole installation: it takes the role “{role}” of project “{project}”. An owner of that project can grant it.",
+  forbidden_own: "Your role: {role}, of project {project}",
   missing_title: "No such page",
   missing_text: "There is no page at this address.",
   to_overview: "Go to the overview",
