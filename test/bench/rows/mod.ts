@@ -3,6 +3,7 @@ import type { Row } from "../row.ts";
 import { actorMessages, idleActor } from "./actor_memory.ts";
 import { bytesPerPoint } from "./bytes_per_point.ts";
 import { commandLatency } from "./command_latency.ts";
+import { consolePages } from "./console_pages.ts";
 import { handlerFaults } from "./handler_faults.ts";
 import { httpIngest, telemetryQuery } from "./http_ingest.ts";
 import { idleConnection } from "./idle_connection.ts";
@@ -19,6 +20,7 @@ export const ROWS: readonly Row[] = [
   mqttLatency,
   commandLatency,
   liveFeed,
+  consolePages,
   actorMessages,
   idleActor,
   idleConnection,
