@@ -15,8 +15,8 @@ export const MQTT_LIMITS = {
   retainedBytesPerProjectMax: 64 * 1024 * 1024,
   /** Of all: they are in memory. */
   retainedBytesMax: 128 * 1024 * 1024,
-  /** Rows of one page when they are read at the start. */
-  retainedPageRows: 500,
+  /** Rows of one page when they are read at the start; each may be as large as a row can be. */
+  retainedPageRows: 100,
   /** How often expired ones are looked for, and devices whose row is written for it at a time. */
   retainedExpiryMs: 60_000,
   retainedExpiryRowsMax: 1_000,

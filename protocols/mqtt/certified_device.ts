@@ -18,14 +18,17 @@ export interface CertifiedDevice {
 export function certifiedDevice(socket: Socket, nowMs: number): CertifiedDevice | undefined {
   if (!(socket instanceof TLSSocket) || !socket.authorized) return undefined;
   const { subject, valid_to } = socket.getPeerCertificate();
-  const names = deviceIn(subject as Subject | undefined);
+  const names = deviceIn(subject);
   const endsAtMs = Date.parse(valid_to);
   if (names === undefined || !(endsAtMs > nowMs)) return undefined;
   return { ...names, endsAtMs };
 }
 
 /** As node:tls tells it: a list where a part of the name comes again. */
-type Subject = { readonly [part: string]: string | readonly string[] };
+interface Subject {
+  readonly CN?: string | readonly string[];
+  readonly O?: string | readonly string[];
+}
 
 /**
  * The common name is `{product}/{device}`; it holds 64 characters, so a longer name has the product as

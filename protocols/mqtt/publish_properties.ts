@@ -18,7 +18,7 @@ export function passedOnOf(bytes: Uint8Array, frame: PublishFrame): Uint8Array {
     if (!isOurs) pieces.push(bytes.subarray(at, end));
     at = end;
   }
-  return Buffer.concat(pieces);
+  return Uint8Array.from(Buffer.concat(pieces)); // No slice of a pool: it may be kept long.
 }
 
 /**
@@ -82,7 +82,7 @@ export function encodePassedOn(properties: WillProperties): Uint8Array {
   for (const [name, values] of Object.entries(userProperties)) {
     for (const value of [values].flat()) text(PROPERTY.user, name, value);
   }
-  return Buffer.concat(pieces);
+  return Uint8Array.from(Buffer.concat(pieces)); // No slice of a pool: it may be kept long.
 }
 
 /** What a message to a device has of its own besides: the time that is left, and who asked for it. */

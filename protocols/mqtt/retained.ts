@@ -25,6 +25,8 @@ interface OfDevice {
   readonly project: string;
   /** By topic after the prefix. */
   readonly messages: Map<string, RetainedMessage>;
+  /** When the first of them is over, epoch milliseconds; `Infinity`: none expires. */
+  readonly firstEndMs: number;
 }
 
 interface Total {
@@ -144,10 +146,10 @@ export class Retained implements Disposable {
     if (isDraining || this.#expiring.size === 0 || !owed.flush()) return;
     let left: number = MQTT_LIMITS.retainedExpiryRowsMax;
     for (const key of this.#expiring) {
-      const { project, messages } = this.#devices.get(key)!;
-      const kept = [...messages].filter(([, { expiresAtMs }]) => expiresAtMs > nowMs);
-      if (kept.length === messages.size) continue;
+      const { project, messages, firstEndMs } = this.#devices.get(key)!;
+      if (firstEndMs > nowMs) continue;
       if (left-- === 0) break;
+      const kept = [...messages].filter(([, { expiresAtMs }]) => expiresAtMs > nowMs);
       const { row, commit } = this.#changeTo(key, project, new Map(kept));
       owed.put(key, row.key, row.value);
       commit();
@@ -180,10 +182,11 @@ export class Retained implements Disposable {
     }
     if (ofProject.count === 0) this.#projects.delete(project);
     else this.#projects.set(project, ofProject);
+    let firstEndMs = Infinity;
+    for (const { expiresAtMs } of messages.values()) firstEndMs = Math.min(firstEndMs, expiresAtMs);
     if (messages.size === 0) this.#devices.delete(key);
-    else this.#devices.set(key, { project, messages });
-    const isExpiring = messages.values().some(({ expiresAtMs }) => expiresAtMs !== Infinity);
-    if (isExpiring) this.#expiring.add(key);
+    else this.#devices.set(key, { project, messages, firstEndMs });
+    if (firstEndMs !== Infinity) this.#expiring.add(key);
     else this.#expiring.delete(key);
   }
 

@@ -64,11 +64,16 @@ export function decodeRetained(bytes: Uint8Array): readonly RetainedMessage[] | 
   if (version !== 1 || !Array.isArray(messages) || !messages.every(isStored)) return undefined;
   return messages.map(({ suffix, payload, qos, passedOn = "", expiresAtMs = Infinity }) => ({
     suffix,
-    payload: Buffer.from(payload, "base64"),
+    payload: bytesOf(payload),
     qos,
-    passedOn: Buffer.from(passedOn, "base64"),
+    passedOn: bytesOf(passedOn),
     expiresAtMs,
   }));
+}
+
+/** No slice of a pool, which would be kept as a whole. */
+function bytesOf(base64: string): Uint8Array {
+  return Uint8Array.from(Buffer.from(base64, "base64"));
 }
 
 function isStored(value: unknown): value is StoredMessage {

@@ -132,11 +132,11 @@ function route(
   if (!take(state, connection, suffix, decoded, carried, made as RetainedChange | undefined)) {
     return false;
   }
-  if (isFull) {
+  const isKept = decoded.ok && !isSuspended(state, connection.identity!.key);
+  if (isFull && isKept) {
     countRefusal(state, "retained_full");
     tell(state, connection, suffix, "retained_full", RETAINED_FULL);
   }
-  const isKept = decoded.ok && !isSuspended(state, connection.identity!.key);
   if (!isKept || !isOwnTopic(suffix)) return true;
   state.figures.unrouted++;
   copyToItself(state, connection, suffix, payload, passedOn);
