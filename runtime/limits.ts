@@ -27,6 +27,8 @@ export const LIMITS = {
 
   /** Bytes of one actor's state, encoded. A value that would pass it is refused: `state_full`. */
   stateBytesMax: 65_536,
+  /** Committed states of one page that is read of all: each may have `stateBytesMax`. */
+  statesPageMax: 128,
   /** Messages that one root record may cause, itself included. Spent means dead letter. */
   budgetPerRootRecord: 10_000,
   /** Parks of one actor within `parkWindowMs` that suspend it. */

@@ -17,8 +17,10 @@ import type {
   ListedDeadLetter,
   PendingPage,
   SkipOutcome,
+  StateQuery,
   StoredActivity,
   StoredGatewayRow,
+  StoredState,
 } from "./partition_log.ts";
 
 export interface LogClientListeners {
@@ -106,6 +108,13 @@ export class LogClient {
   /** Committed state of an actor, encoded; undefined if it has none. */
   peek(address: Address): Promise<Uint8Array | undefined> {
     return this.#call("peek", address);
+  }
+  /** The same of many, at most `statesPageMax`. */
+  peekAll(addresses: readonly Address[]): Promise<readonly (Uint8Array | undefined)[]> {
+    return this.#call("peekAll", addresses);
+  }
+  statesAfter(query: StateQuery): Promise<readonly StoredState[]> {
+    return this.#call("statesAfter", query);
   }
   gatewayRow(key: string): Promise<Uint8Array | undefined> {
     return this.#call("gatewayRow", key);

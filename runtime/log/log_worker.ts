@@ -13,7 +13,13 @@ import type { TransientEffect } from "../actor/batch.ts";
 import { type Clock, systemClock, waitMs } from "../clock.ts";
 import { messageOf } from "../errors.ts";
 import { createStderrLogger, type Logger, type LogLevel } from "../logger.ts";
-import type { Append, DeadLetterQuery, GatewayRowQuery, PartitionLog } from "./partition_log.ts";
+import type {
+  Append,
+  DeadLetterQuery,
+  GatewayRowQuery,
+  PartitionLog,
+  StateQuery,
+} from "./partition_log.ts";
 import { type LogHooks, openDurableLog } from "./open_log.ts";
 import { serveReaderPort } from "./reader_port.ts";
 import { serveTailPort } from "./tail_port.ts";
@@ -69,6 +75,8 @@ function methodsOf(log: PartitionLog, runner: EngineRunner) {
   return {
     append: (append: Append) => log.append(append),
     peek: async (address: string) => (await log.loadStates([address]))[0],
+    peekAll: (addresses: readonly string[]) => log.loadStates(addresses),
+    statesAfter: (query: StateQuery) => log.statesAfter(query),
     gatewayRow: (key: string) => log.gatewayRow(key),
     gatewayRows: (query: GatewayRowQuery) => log.gatewayRows(query),
     ledger: () => Promise.resolve(log.ledger()),

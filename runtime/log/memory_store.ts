@@ -11,9 +11,11 @@ import type {
   DeadLetterQuery,
   GatewayRowQuery,
   ListedDeadLetter,
+  StateQuery,
   StoredActivity,
   StoredDeadLetter,
   StoredGatewayRow,
+  StoredState,
 } from "./partition_log.ts";
 import { tickOfMeta } from "./tick_meta.ts";
 import type {
@@ -31,6 +33,8 @@ export class MemoryContent {
   relay: Uint8Array | undefined;
   readonly ticks = new Map<number, TickBlob>();
   readonly states = new Map<Address, Uint8Array>();
+  /** Partitions of actors that have, or had, a state. */
+  readonly homes = new Map<Address, Partition>();
   /** By partition, then `address LF name`. */
   readonly reminders = new Map<Partition, Map<string, Reminder>>();
   readonly deadLetters = new Map<number, StoredDeadLetter>();
@@ -86,6 +90,7 @@ class MemoryTickStore implements MemoryStore {
     copy.relay = this.#content.relay?.slice();
     copyInto(copy.ticks, this.#content.ticks);
     copyInto(copy.states, this.#content.states);
+    for (const [address, partition] of this.#content.homes) copy.homes.set(address, partition);
     for (const [partition, reminders] of this.#content.reminders) {
       copy.reminders.set(partition, new Map(reminders));
     }
@@ -123,8 +128,11 @@ class MemoryTickStore implements MemoryStore {
     if (step.blob !== undefined) {
       content.ticks.set(step.tick, { header: step.blob.header, body: step.blob.body });
     }
-    for (const { writes } of step.states) {
-      for (const { address, state } of writes) put(content.states, address, state?.slice());
+    for (const { partition, writes } of step.states) {
+      for (const { address, state } of writes) {
+        put(content.states, address, state?.slice());
+        content.homes.set(address, partition);
+      }
     }
     for (const { partition, writes } of step.reminders) {
       const reminders = content.reminders.get(partition) ?? new Map<string, Reminder>();
@@ -178,6 +186,14 @@ class MemoryTickStore implements MemoryStore {
 
   state(_partition: Partition, address: Address): Uint8Array | undefined {
     return this.#open().states.get(address);
+  }
+
+  statesAfter({ partition, kind, after, limit }: StateQuery): StoredState[] {
+    const { states, homes } = this.#open();
+    return [...states].filter(([address]) => homes.get(address) === partition)
+      .filter(([address]) => address.startsWith(`${kind}/`) && address > after)
+      .sort(([one], [other]) => compare(one, other)).slice(0, limit)
+      .map(([address, state]) => ({ address, state }));
   }
 
   dueReminders(partition: Partition, untilMs: number, limit: number): Reminder[] {

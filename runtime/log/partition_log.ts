@@ -226,6 +226,22 @@ export interface StoredActivity {
   readonly input: string;
 }
 
+export interface StateQuery {
+  readonly partition: Partition;
+  /** Only of actors of this kind. */
+  readonly kind: string;
+  /** Goes on after this address, in order; "" begins. */
+  readonly after: Address;
+  /** 1 to `statesPageMax`. */
+  readonly limit: number;
+}
+
+export interface StoredState {
+  readonly address: Address;
+  /** Encoded, see `state_codec.ts`. */
+  readonly state: Uint8Array;
+}
+
 export interface PartitionLog extends AsyncDisposable {
   readonly partitions: number;
   readonly epoch: number;
@@ -251,6 +267,8 @@ export interface PartitionLog extends AsyncDisposable {
   /** One atomic step for all; each with its own outcome: a refused one does not hold up the others. */
   commit(token: number, commits: readonly PartitionCommit[]): Promise<CommitOutcome[]>;
   loadStates(addresses: readonly Address[]): Promise<(Uint8Array | undefined)[]>;
+  /** Committed states of a partition, in order of address; empty: there is none any more. */
+  statesAfter(query: StateQuery): Promise<readonly StoredState[]>;
   /** Called after each append or commit that gave somebody something to read. One listener a caller. */
   onAppended(listener: () => void): () => void;
 

@@ -11,9 +11,11 @@ import type {
   DeadLetterQuery,
   GatewayRowQuery,
   ListedDeadLetter,
+  StateQuery,
   StoredActivity,
   StoredDeadLetter,
   StoredGatewayRow,
+  StoredState,
 } from "./partition_log.ts";
 import { RowBatch } from "./row_batch.ts";
 import { SQLITE_PRAGMAS, SQLITE_SCHEMA } from "./sqlite_schema.ts";
@@ -149,6 +151,14 @@ class SqliteStore implements TickStore {
   state(partition: Partition, address: Address): Uint8Array | undefined {
     const sql = "SELECT state FROM states WHERE partition = ? AND address = ?";
     return this.#blob(sql, "state", partition, address);
+  }
+
+  statesAfter({ partition, kind, after, limit }: StateQuery): StoredState[] {
+    const sql = `SELECT address, state FROM states
+      WHERE partition = ? AND address > ? AND address < ? ORDER BY address LIMIT ?`;
+    // "0" follows "/": the addresses of a kind stand between the two.
+    const from = after === "" ? `${kind}/` : after;
+    return this.#all(sql, partition, from, `${kind}0`, limit) as unknown as StoredState[];
   }
 
   dueReminders(partition: Partition, untilMs: number, limit: number): Reminder[] {

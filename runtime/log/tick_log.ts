@@ -7,6 +7,7 @@ import type { PartitionCommit, Reminder } from "../actor/batch.ts";
 import type { Clock } from "../clock.ts";
 import { InvalidError, messageOf, UnavailableError } from "../errors.ts";
 import { LIMITS } from "../limits.ts";
+import { DiskCheck } from "./disk_check.ts";
 import { headOf } from "./head_file.ts";
 import { ledgerOf } from "./ledger.ts";
 import { type FinishedStep, LogStep, type StepView } from "./log_step.ts";
@@ -25,9 +26,11 @@ import type {
   PendingPage,
   SegmentClass,
   SkipOutcome,
+  StateQuery,
   StoppedPartition,
   StoredActivity,
   StoredGatewayRow,
+  StoredState,
   Tick,
 } from "./partition_log.ts";
 import { isCountedClass, isHandledClass, type PendingIndex } from "./pending_index.ts";
@@ -41,7 +44,6 @@ import { hasRecordsBefore, trimBoundOf, Trimming } from "./trimming.ts";
 export type { LogFault, TickLogOptions } from "./open_tick_log.ts";
 
 const STORE_RETRY_MS = 250;
-const DISK_CHECK_MS = 1_000;
 const RELAY_RETRY_MS = 100;
 const RELAY_BYTES_MAX = 1024 * 1024;
 
@@ -62,14 +64,13 @@ export class TickLog implements PartitionLog {
   readonly #listeners = new Set<() => void>();
   readonly #stopListeners = new Set<() => void>();
   readonly #trimming: Trimming;
+  readonly #disk: DiskCheck;
   /** Earliest reminder by partition; absent: ask the store. `Infinity`: none. */
   readonly #nextDue = new Map<Partition, number>();
   #meta: LogMeta;
   #seen: Float64Array;
   #outbox: OutboxEntry[];
   #logBytes: number;
-  #scarceDiskBytes: number | undefined;
-  #diskCheckedAtMs = -Infinity;
   #areReadersSaved = true;
   #isHeadFaulty = false;
   #isRelaying = false;
@@ -97,6 +98,7 @@ export class TickLog implements PartitionLog {
       write: (step) => this.#write(step),
     });
     this.#trimming = new Trimming(options.store);
+    this.#disk = new DiskCheck(options.clock, options.freeDiskBytes);
     this.#reader.onStopped = () => this.#saveStops();
     if (this.#reader.stops.size > loaded.meta.stops.length) this.#saveStops();
     if (this.#outbox.length > 0) this.#planRelay(0);
@@ -181,6 +183,13 @@ export class TickLog implements PartitionLog {
     this.#checkOpen();
     const { partitionOf } = this.#options;
     return addresses.map((address) => this.#store.state(partitionOf(address), address));
+  }
+
+  // deno-lint-ignore require-await -- as `pending`
+  async statesAfter(query: StateQuery): Promise<readonly StoredState[]> {
+    this.#checkOpen();
+    const limit = Math.max(1, Math.min(LIMITS.statesPageMax, query.limit));
+    return this.#store.statesAfter({ ...query, limit });
   }
 
   onAppended(listener: () => void): () => void {
@@ -355,7 +364,7 @@ export class TickLog implements PartitionLog {
       logBytesMax: this.#options.logBytesMax ?? LIMITS.logBytesMax,
       pendingRecordsMax: this.#options.pendingRecordsMax ?? LIMITS.pendingRecordsMax,
       nowMs: Math.floor(this.#clock.nowMs()),
-      scarceDiskBytes: this.#checkDisk(),
+      scarceDiskBytes: this.#disk.scarceBytes(),
       partitionOf: this.#options.partitionOf,
       isRelayDeferred: this.#options.relay === "deferred",
       deadLetter: (id) => this.#store.deadLetter(id),
@@ -460,18 +469,6 @@ export class TickLog implements PartitionLog {
   #endRelay(hasMore: boolean, delayMs: number): void {
     this.#isRelaying = false;
     if (hasMore) this.#planRelay(delayMs);
-  }
-
-  #checkDisk(): number | undefined {
-    const { freeDiskBytes } = this.#options;
-    const nowMs = this.#clock.monotonicMs();
-    if (freeDiskBytes === undefined || nowMs - this.#diskCheckedAtMs < DISK_CHECK_MS) {
-      return this.#scarceDiskBytes;
-    }
-    this.#diskCheckedAtMs = nowMs;
-    const free = freeDiskBytes();
-    this.#scarceDiskBytes = free < LIMITS.diskReserveBytes ? free : undefined;
-    return this.#scarceDiskBytes;
   }
 
   #dueMs(partition: Partition): number {

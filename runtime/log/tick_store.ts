@@ -12,9 +12,11 @@ import type {
   GatewayRow,
   GatewayRowQuery,
   ListedDeadLetter,
+  StateQuery,
   StoredActivity,
   StoredDeadLetter,
   StoredGatewayRow,
+  StoredState,
 } from "./partition_log.ts";
 
 /** Sends of one commit on their way to their targets. Identity: source and sequence. */
@@ -96,6 +98,8 @@ export interface TickStore {
   tickBytes(): number;
 
   state(partition: Partition, address: Address): Uint8Array | undefined;
+  /** In order of address. */
+  statesAfter(query: StateQuery): StoredState[];
   /** In order of due time, then address and name. */
   dueReminders(partition: Partition, untilMs: number, limit: number): Reminder[];
   nextDueMs(partition: Partition): number | undefined;

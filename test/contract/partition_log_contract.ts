@@ -204,6 +204,34 @@ function testCommits(test: Test): void {
     assert.deepEqual(await log.activities(9), []);
   });
 
+  test("states are read page by page, those of a kind and partition", async (fixture) => {
+    let log = await fixture.open();
+    await log.append(appendOf("g", 1, { 0: ["a"], 1: ["b"] }));
+    const token = await log.acquire([0, 1]);
+    const stateOf = (address: string) => ({ address, state: bytesOf(address) });
+    const of = (partition: number) =>
+      ["device/0-a", "device/0-b", "device/0-c", "device-x/0-d", "devica/0-e", "devicf/0-f"]
+        .map((address) => stateOf(address.replace("0-", `${partition}-`)));
+    await log.commit(token, [
+      commitOf(0, 0, 1, { states: of(0), processed: 1 }),
+      commitOf(1, 0, 1, { states: of(1), processed: 1 }),
+    ]);
+    for (const reopen of [false, true]) {
+      if (reopen) log = await fixture.open();
+      const found: string[] = [];
+      for (let after = ""; after !== "device/0-c";) {
+        const page = await log.statesAfter({ partition: 0, kind: "device", after, limit: 2 });
+        assert.ok(page.length >= 1 && page.length <= 2);
+        for (const { address, state } of page) assert.deepEqual(state, bytesOf(address));
+        found.push(...page.map(({ address }) => address));
+        after = found.at(-1)!;
+      }
+      assert.deepEqual(found, ["device/0-a", "device/0-b", "device/0-c"]);
+      const query = { partition: 2, kind: "device", after: "", limit: 9 };
+      assert.deepEqual(await log.statesAfter(query), []);
+    }
+  });
+
   test("an old token is fenced, another partition's commit goes on", async ({ open }) => {
     const log = await open();
     await log.append(appendOf("g", 1, { 0: ["a"], 1: ["b"] }));
