@@ -10,7 +10,7 @@ import { Calls } from "../actors/command/calls.ts";
 import { deviceChildren } from "../actors/device/device_children.ts";
 import { REMOVED } from "../actors/device/device_removals.ts";
 import type { CallsWait, DeviceDownlink } from "../actors/device/messages.ts";
-import { startViewsChild } from "../actors/device/views_child.ts";
+import { viewsChild } from "../actors/device/views_child.ts";
 import type { ReadViews } from "../actors/device/views_worker.ts";
 import { jobChild } from "../actors/job/job_child.ts";
 import { liveChild } from "../actors/live/live_child.ts";
@@ -189,7 +189,14 @@ class Node {
           children: [this.#logSpec(), this.#readersSpec(registry)],
         }, { shutdownMs: 20_000 }),
         this.#devicesSpec(registry),
-        jobChild({ registry, parts: this.parts, clock, random, logger: this.logger }),
+        jobChild({
+          registry,
+          parts: this.parts,
+          log: this.log,
+          clock,
+          random,
+          logger: this.logger,
+        }),
         supervisorChild("gateways", {
           strategy: "one_for_one",
           intensity: { restartsMax: 20, withinMs: 60_000 },
@@ -286,19 +293,12 @@ class Node {
       openReader: () => log.openReader("telemetry"),
       onStarted: (client) => parts.telemetry = client,
     });
-    const views: ChildSpec = {
-      id: "views",
-      restart: "permanent",
-      shutdownMs: 10_000,
-      start: async () => {
-        const worker = new Worker(entries.viewsWorker, { type: "module", name: "views" });
-        const path = join(config.data.dir, "views.db");
-        const handle = await startViewsChild(worker, path, log.openReader("views"));
-        parts.views = handle.views;
-        const done = handle.failed.then((fault) => ({ fault }));
-        return killable(handle, done, () => handle.kill());
-      },
-    };
+    const views = viewsChild({
+      entry: entries.viewsWorker,
+      path: join(config.data.dir, "views.db"),
+      openReader: () => log.openReader("views"),
+      onStarted: (started) => parts.views = started,
+    });
     const live = liveChild({
       hub: () => this.live,
       openTail: () => log.openTail(),

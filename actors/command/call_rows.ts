@@ -1,5 +1,6 @@
 /** View `calls`: what became of the calls of each device, the newest `callsKeptMax`. */
 import type { DatabaseSync, StatementSync } from "node:sqlite";
+import type { Json } from "../../runtime/actor/behaviour.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import type { ViewWrite } from "../device/views.ts";
 import { type CallRow, CALLS, type CallStatus } from "./messages.ts";
@@ -18,6 +19,10 @@ export interface CallQuery {
 /** A store of the view. Both keep of each key what has the highest version. */
 export interface CallRows {
   write(write: ViewWrite): void;
+  /** Of key `{product}/{device}/{callId}`. */
+  stored(key: string): { readonly row: Json; readonly version: number } | undefined;
+  /** Whatever version is stored. */
+  put(write: ViewWrite): void;
   calls(query: CallQuery): CallRow[];
 }
 
@@ -58,7 +63,20 @@ export function createSqliteCalls(database: DatabaseSync): CallRows {
   const removeAll = database.prepare(REMOVE_ALL);
   const trim: StatementSync = database.prepare(TRIM);
   const select = database.prepare(SELECT);
+  const selectOne = database.prepare(
+    "select row, version from calls where device = ? and call = ?",
+  );
+  const removeOne = database.prepare("delete from calls where device = ? and call = ?");
   return {
+    stored(key) {
+      const found = selectOne.get(...placeOf(key));
+      if (found === undefined) return undefined;
+      return { row: parsedRow(String(found.row)), version: Number(found.version) };
+    },
+    put(write) {
+      removeOne.run(...placeOf(write.key));
+      if (write.row !== undefined) this.write(write);
+    },
     write({ key, row, version }) {
       const call = row as unknown as CallRow | undefined;
       if (call === undefined) {
@@ -79,12 +97,32 @@ export function createSqliteCalls(database: DatabaseSync): CallRows {
   };
 }
 
+/** Device and call of a key. */
+function placeOf(key: string): [string, string] {
+  const at = key.lastIndexOf("/");
+  return [key.slice(0, at), key.slice(at + 1)];
+}
+
+/** Null: it is damaged, and so another row than any. */
+function parsedRow(text: string): Json {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
 export function createMemoryCalls(): CallRows {
   const stored = new Map<string, { readonly row: CallRow; readonly version: number }>();
   const ofDevice = (key: string) =>
     [...stored].filter(([, { row }]) => `${row.product}/${row.device}` === key)
       .sort(([, { row: one }], [, { row: other }]) => isBefore(one, other) ? 1 : -1);
   return {
+    stored: (key) => stored.get(key) as { row: Json; version: number } | undefined,
+    put({ key, row, version }) {
+      if (row === undefined) stored.delete(key);
+      else stored.set(key, { row: row as unknown as CallRow, version });
+    },
     write({ key, row, version }) {
       if (row === undefined) {
         for (const [id, call] of ofDevice(key)) if (call.version < version) stored.delete(id);

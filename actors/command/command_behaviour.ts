@@ -9,6 +9,7 @@
 import type { Behaviour, Context, Json } from "../../runtime/actor/behaviour.ts";
 import { AssertionError } from "../../runtime/errors.ts";
 import type { DeviceDownlink, DeviceMessage } from "../device/messages.ts";
+import { callRowOf } from "./call_row.ts";
 import {
   asSent,
   inputBytesOf,
@@ -111,7 +112,7 @@ function call(
     end(fresh, "expired", undefined, context);
     return reply(calls, { ok: true, status: "expired" }, context);
   }
-  project(rowOf(fresh, "queued", context), context);
+  project(callRowOf(keyOf(context), fresh, "queued"), context);
   askLink(context);
   return reply([...calls, fresh], { ok: true, status: "queued" }, context);
 }
@@ -155,7 +156,7 @@ function handOut(
     if (!isToSend(each, session, isNew)) return each;
     const sent = asSent(each, session, context.nowMs);
     take(sent);
-    if (each.sends === 0) project(rowOf(sent, "sent", context), context);
+    if (each.sends === 0) project(callRowOf(keyOf(context), sent, "sent"), context);
     return sent;
   });
 }
@@ -231,7 +232,8 @@ function end(
   answer: CallAnswer | undefined,
   context: Context,
 ): void {
-  project(rowOf(open, status, context, answer), context);
+  const ended = answer === undefined ? undefined : { answer, atMs: context.nowMs };
+  project(callRowOf(keyOf(context), open, status, ended), context);
   const { sentAtMs } = open;
   const sent = sentAtMs === undefined ? undefined : { sentAt: sentAtMs };
   tellEnd(open.callId, { status, ...sent, ...(answer && { answer }) }, context);
@@ -239,35 +241,6 @@ function end(
 
 function tellEnd(callId: string, end: CallEnd, context: Context): void {
   context.publish(CALL_TOPIC + callId, end as unknown as Json);
-}
-
-function rowOf(
-  open: OpenCall,
-  status: CallStatus,
-  context: Context,
-  answer?: CallAnswer,
-): CallRow {
-  const [product = "", device = ""] = keyOf(context).split("/");
-  const { callId, service, mode, input, createdAtMs, sentAtMs, expiresAtMs, createdBy } = open;
-  return {
-    callId,
-    product,
-    device,
-    service,
-    status,
-    mode,
-    input,
-    ...(answer === undefined
-      ? undefined
-      : answer.ok
-      ? { output: answer.output }
-      : { error: answer.error }),
-    createdAt: createdAtMs,
-    ...(sentAtMs === undefined ? undefined : { sentAt: sentAtMs }),
-    ...(answer === undefined ? undefined : { answeredAt: context.nowMs }),
-    expiresAt: expiresAtMs,
-    createdBy,
-  };
 }
 
 function project(row: CallRow, context: Context): void {

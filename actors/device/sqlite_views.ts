@@ -10,9 +10,12 @@ import {
 import type { CallRow } from "../command/messages.ts";
 import type { PresenceRow } from "./messages.ts";
 import {
+  isRowRight,
+  type NewerRow,
   type OnlineDevice,
   onlineSession,
   PRESENCE,
+  type RowRepair,
   seenAtMs,
   type SeenDevice,
   type SeenQuery,
@@ -91,6 +94,9 @@ class SqliteViews implements ViewsStore {
   readonly #selectLatest: StatementSync;
   readonly #selectOldest: StatementSync;
   readonly #selectOnline: StatementSync;
+  readonly #stored: StatementSync;
+  readonly #drop: StatementSync;
+  readonly #keys: StatementSync;
   readonly #calls: CallRows;
   #cursor: number;
   #isOpen = true;
@@ -104,6 +110,13 @@ class SqliteViews implements ViewsStore {
     this.#selectLatest = database.prepare(seenQuery("<", "desc"));
     this.#selectOldest = database.prepare(seenQuery(">", "asc"));
     this.#selectOnline = database.prepare(ONLINE_ELSEWHERE);
+    this.#stored = database.prepare(
+      "select row, version, at, session, seen from rows where view = ? and key = ?",
+    );
+    this.#drop = database.prepare("delete from rows where view = ? and key = ?");
+    this.#keys = database.prepare(
+      "select key from rows where view = ? and key > ? order by key limit ?",
+    );
     this.#calls = createSqliteCalls(database);
     this.#cursor = Number(database.prepare("select tick from cursor").get()?.tick ?? 0);
   }
@@ -118,6 +131,16 @@ class SqliteViews implements ViewsStore {
 
   rows(view: string, keys: readonly string[]): Promise<ReadonlyMap<string, Json>> {
     return attempt(() => this.#rows<Json>(view, keys));
+  }
+
+  repair(
+    rows: readonly RowRepair[],
+  ): Promise<{ readonly changed: number; readonly newer: readonly NewerRow[] }> {
+    return attempt(() => this.#inTransaction(() => this.#repair(rows)));
+  }
+
+  keysAfter(view: string, after: string, limit: number): Promise<readonly string[]> {
+    return attempt(() => this.#keys.all(view, after, limit).map(({ key }) => String(key)));
   }
 
   presence(keys: readonly string[]): Promise<ReadonlyMap<string, PresenceRow>> {
@@ -151,16 +174,47 @@ class SqliteViews implements ViewsStore {
 
   #write(batch: ViewBatch): void {
     if (batch.cursor <= this.#cursor) return;
-    this.#database.exec("begin immediate");
-    try {
+    this.#inTransaction(() => {
       for (const write of batch.writes) this.#writeRow(write);
       this.#move.run(batch.cursor);
+    });
+    this.#cursor = batch.cursor;
+  }
+
+  #inTransaction<Value>(work: () => Value): Value {
+    this.#database.exec("begin immediate");
+    try {
+      const value = work();
       this.#database.exec("commit");
+      return value;
     } catch (fault) {
       if (this.#database.isTransaction) this.#database.exec("rollback");
       throw fault;
     }
-    this.#cursor = batch.cursor;
+  }
+
+  #repair(repairs: readonly RowRepair[]): { changed: number; newer: NewerRow[] } {
+    let changed = 0;
+    const newer: NewerRow[] = [];
+    for (const write of repairs) {
+      const { view, key, version, seenVersion } = write;
+      const isCall = isCallWrite(write);
+      const before = isCall ? this.#calls.stored(key) : this.#stored.get(view, key);
+      const claimed = before === undefined ? -Infinity : Number(before.version);
+      const row = isCall ? before?.row as Json | undefined : storedRow(before);
+      if (claimed > version && claimed !== seenVersion) {
+        newer.push({ view, key, version: claimed });
+        continue;
+      }
+      if (claimed <= version && isRowRight(row, write)) continue;
+      changed++;
+      if (isCall) this.#calls.put(write);
+      else {
+        this.#drop.run(view, key);
+        if (write.row !== undefined) this.#writeRow(write);
+      }
+    }
+    return { changed, newer };
   }
 
   #writeRow(write: ViewWrite): void {
@@ -197,4 +251,18 @@ class SqliteViews implements ViewsStore {
 
 function attempt<Value>(work: () => Value): Promise<Value> {
   return new Promise((resolve) => resolve(work()));
+}
+
+/** A row as it is stored; undefined: there is none. Null: it is damaged, and so another than any. */
+function storedRow(stored: Readonly<Record<string, unknown>> | undefined): Json | undefined {
+  if (stored === undefined) return undefined;
+  try {
+    const row = JSON.parse(String(stored.row)) as Json;
+    const write = { view: PRESENCE, key: "", row, version: 0, at: 0 };
+    const isFound = stored.session === (onlineSession(write) ?? null) &&
+      stored.seen === (seenAtMs(write) ?? null);
+    return isFound ? row : null;
+  } catch {
+    return null;
+  }
 }

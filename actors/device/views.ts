@@ -3,8 +3,14 @@
  * reader "views" only, from records of class `view`. SQLite and memory behind one interface.
  */
 import type { Json } from "../../runtime/actor/behaviour.ts";
-import { type CallQuery, createMemoryCalls, isCallWrite } from "../command/call_rows.ts";
+import {
+  type CallQuery,
+  type CallRows,
+  createMemoryCalls,
+  isCallWrite,
+} from "../command/call_rows.ts";
 import type { CallRow } from "../command/messages.ts";
+import { LIMITS } from "../../runtime/limits.ts";
 import type { PresenceRow } from "./messages.ts";
 
 /** One projection, as it stands in the log: body `{"view","key","row"?,"version","at"}`. */
@@ -73,7 +79,30 @@ export interface Views {
   ): Promise<readonly OnlineDevice[]>;
 }
 
-export interface ViewsStore extends Views, AsyncDisposable {
+/** A row as the state of its actor has it; absent `row`: there is none. */
+export interface RowRepair extends ViewWrite {
+  /** A stored row of exactly this version gives way, though it claims to be newer. */
+  readonly seenVersion?: number;
+}
+
+/** A stored row that claims to be newer than the state it is of. */
+export interface NewerRow {
+  readonly view: string;
+  readonly key: string;
+  readonly version: number;
+}
+
+/** For rebuilding rows from states, beside the reader. */
+export interface ViewRepairs {
+  /** Rows that are no newer than their state are made what it says, in one step; the others are told. */
+  repair(
+    rows: readonly RowRepair[],
+  ): Promise<{ readonly changed: number; readonly newer: readonly NewerRow[] }>;
+  /** Keys of rows of a view, but `calls`, in order; "" begins. */
+  keysAfter(view: string, after: string, limit: number): Promise<readonly string[]>;
+}
+
+export interface ViewsStore extends Views, ViewRepairs, AsyncDisposable {
   /** Cursor of the last batch that is durable. 0 in a new store. */
   readonly cursor: number;
   /** Stores a batch and its cursor in one durable step; one that is not above the cursor is skipped. */
@@ -132,6 +161,12 @@ export function createMemoryViews(): ViewsStore {
       cursor = batch.cursor;
       return Promise.resolve();
     },
+    repair: (repairs) => Promise.resolve(repairRows(stored, calls, repairs)),
+    keysAfter: (view, after, limit) =>
+      Promise.resolve(
+        [...stored.values()].filter((write) => write.view === view && write.key > after)
+          .map(({ key }) => key).sort().slice(0, limit),
+      ),
     rows: (view, keys) => rows<Json>(view, keys),
     presence: (keys) => rows<PresenceRow>(PRESENCE, keys),
     bySeen: (query) => Promise.resolve(seenOf([...stored.values()], query)),
@@ -149,6 +184,44 @@ export function createMemoryViews(): ViewsStore {
     },
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
+}
+
+function repairRows(
+  stored: Map<string, ViewWrite>,
+  calls: CallRows,
+  repairs: readonly RowRepair[],
+): { readonly changed: number; readonly newer: readonly NewerRow[] } {
+  let changed = 0;
+  const newer: NewerRow[] = [];
+  for (const write of repairs) {
+    const { view, key, row, version, seenVersion } = write;
+    const id = `${view}\n${key}`;
+    const before = isCallWrite(write) ? calls.stored(key) : stored.get(id);
+    const isOlder = before === undefined || before.version <= version;
+    if (!isOlder && before.version !== seenVersion) {
+      newer.push({ view, key, version: before.version });
+      continue;
+    }
+    if (isOlder && isRowRight(before?.row, write)) continue;
+    changed++;
+    if (isCallWrite(write)) calls.put(write);
+    else if (row === undefined) stored.delete(id);
+    else stored.set(id, write);
+  }
+  return { changed, newer };
+}
+
+/**
+ * Whether a stored row, no newer than its state, is what the state says. Presence may be as far behind
+ * as `presenceEveryMs`.
+ */
+export function isRowRight(stored: Json | undefined, { view, row }: ViewWrite): boolean {
+  if (stored === undefined || row === undefined) return stored === row;
+  if (view !== PRESENCE) return JSON.stringify(stored) === JSON.stringify(row);
+  const { online, session, atMs } = (stored ?? {}) as Partial<PresenceRow>;
+  const wanted = row as unknown as PresenceRow;
+  if (online !== wanted.online || session !== wanted.session || atMs === undefined) return false;
+  return atMs <= wanted.atMs && atMs >= wanted.atMs - LIMITS.presenceEveryMs;
 }
 
 function seenOf(

@@ -1,4 +1,6 @@
 /** Store and reader of the views in their own thread: start, run, stop. */
+import { killable } from "../../runtime/actor/resource_child.ts";
+import type { ChildSpec } from "../../runtime/actor/supervision.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import { messageOf, UnavailableError } from "../../runtime/errors.ts";
 import type { Logger } from "../../runtime/logger.ts";
@@ -66,6 +68,31 @@ export interface ViewsHandle extends AsyncDisposable {
   readonly failed: Promise<Error>;
   /** Ends the Worker at once, as a crash would. */
   kill(): void;
+}
+
+export interface ViewsChildOptions {
+  /** Entry module of the Worker. */
+  readonly entry: string;
+  /** Of `views.db`. */
+  readonly path: string;
+  readonly openReader: () => MessagePort;
+  readonly onStarted: (views: ReadViews) => void;
+}
+
+/** The views as a supervised child. */
+export function viewsChild({ entry, path, openReader, onStarted }: ViewsChildOptions): ChildSpec {
+  return {
+    id: "views",
+    restart: "permanent",
+    shutdownMs: 10_000,
+    start: async () => {
+      const worker = new Worker(entry, { type: "module", name: "views" });
+      const handle = await startViewsChild(worker, path, openReader());
+      onStarted(handle.views);
+      const done = handle.failed.then((fault) => ({ fault }));
+      return killable(handle, done, () => handle.kill());
+    },
+  };
 }
 
 /** @throws {UnavailableError} The store could not be opened. */

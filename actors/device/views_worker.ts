@@ -6,9 +6,11 @@ import type { CallRow } from "../command/messages.ts";
 import type { PresenceRow } from "./messages.ts";
 import {
   type OnlineDevice,
+  type RowRepair,
   type SeenDevice,
   type SeenQuery,
   VIEW_KEYS_MAX,
+  type ViewRepairs,
   type Views,
 } from "./views.ts";
 import type { ViewsReader } from "./views_reader.ts";
@@ -29,6 +31,8 @@ interface ViewsCall {
     | "bySeen"
     | "calls"
     | "reach"
+    | "repair"
+    | "keysAfter"
     | "onlineWithOtherIncarnation";
   readonly parameters: readonly unknown[];
 }
@@ -41,12 +45,12 @@ type ViewsAnswer =
 const CALLS_MAX = 1_000;
 
 /** Views that know how far they have read the log. */
-export type ReadViews = Views & Pick<ViewsReader, "reach">;
+export type ReadViews = Views & ViewRepairs & Pick<ViewsReader, "reach">;
 
 /** Answers calls with `views`, on the inside. Dispose: no call is answered any more. */
 export function startViewsWorker(
   scope: ViewsEndpoint,
-  views: Views,
+  views: Views & ViewRepairs,
   reader: Pick<ViewsReader, "reach">,
 ): Disposable {
   const listener = async ({ data }: MessageEvent) => {
@@ -67,7 +71,7 @@ export function startViewsWorker(
 }
 
 function answer(
-  views: Views,
+  views: Views & ViewRepairs,
   reader: Pick<ViewsReader, "reach">,
   { method, parameters }: ViewsCall,
 ): Promise<unknown> {
@@ -83,6 +87,10 @@ function answer(
       return views.calls(first as CallQuery);
     case "reach":
       return reader.reach(first as number);
+    case "repair":
+      return views.repair(first as RowRepair[]);
+    case "keysAfter":
+      return views.keysAfter(first as string, second as string, third as number);
     case "onlineWithOtherIncarnation":
       return views.onlineWithOtherIncarnation(first as string, second as number, third as string);
   }
@@ -123,6 +131,8 @@ export function createViewsClient(worker: ViewsEndpoint): ReadViews & Disposable
     bySeen: (query) => ask<readonly SeenDevice[]>("bySeen", query),
     calls: (query) => ask<readonly CallRow[]>("calls", query),
     reach: (tick) => ask<void>("reach", tick),
+    repair: (rows) => ask("repair", rows),
+    keysAfter: (view, after, limit) => ask<readonly string[]>("keysAfter", view, after, limit),
     onlineWithOtherIncarnation: (incarnation, limit, after) =>
       ask<readonly OnlineDevice[]>("onlineWithOtherIncarnation", incarnation, limit, after),
     [Symbol.dispose]() {

@@ -3,7 +3,7 @@ import type { Json } from "../../runtime/actor/behaviour.ts";
 
 export type JobStatus = "queued" | "running" | "done" | "failed" | "cancelled";
 
-export type JobKindName = "telemetryExport" | "telemetryImport" | "deviceImport" | "viewsRebuild";
+export type JobKindName = "telemetryExport" | "telemetryImport" | "deviceImport" | "rebuildViews";
 
 /** As people and programs see it. */
 export interface Job {

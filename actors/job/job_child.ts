@@ -1,4 +1,5 @@
 /** The runner of jobs as a supervised child: its jobs are taken up again at each start. */
+import { PARTITIONS } from "../../runtime/actor/address.ts";
 import { killable } from "../../runtime/actor/resource_child.ts";
 import type { ChildSpec } from "../../runtime/actor/supervision.ts";
 import type { Clock } from "../../runtime/clock.ts";
@@ -7,11 +8,13 @@ import { UnavailableError } from "../../runtime/errors.ts";
 import type { Logger } from "../../runtime/logger.ts";
 import type { RegistryDirectory } from "../device/device_directory.ts";
 import type { DeviceRegistry } from "../device/registry.ts";
+import type { ViewRepairs } from "../device/views.ts";
 import type { TelemetryImports, TelemetryQueries } from "../telemetry/worker.ts";
 import { deviceImport } from "./device_import.ts";
 import type { JobKind } from "./job.ts";
 import type { JobFiles } from "./job_files.ts";
 import { startJobRunner } from "./job_runner.ts";
+import { rebuildViews, type RebuildViewsOptions } from "./rebuild_views.ts";
 import type { Jobs } from "./jobs.ts";
 import { telemetryExport } from "./telemetry_export.ts";
 import { telemetryImport } from "./telemetry_import.ts";
@@ -24,7 +27,11 @@ export interface JobChildOptions {
     readonly directory: Pick<RegistryDirectory, "projectOf" | "validate">;
   };
   /** Parts that restart; undefined: not started yet. */
-  readonly parts: { readonly telemetry?: TelemetryQueries & TelemetryImports };
+  readonly parts: {
+    readonly telemetry?: TelemetryQueries & TelemetryImports;
+    readonly views?: ViewRepairs;
+  };
+  readonly log: RebuildViewsOptions["log"];
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -46,14 +53,17 @@ export function jobChild(options: JobChildOptions): ChildSpec {
 }
 
 /** Every kind of job that this version has. */
-export function kindsOf({ registry, parts, clock, random }: JobChildOptions): readonly JobKind[] {
+export function kindsOf(options: JobChildOptions): readonly JobKind[] {
+  const { registry, parts, log, clock, random, logger } = options;
   const { jobs, jobFiles: files, devices, directory } = registry;
+  const views = () => started(parts.views, "views");
   const projectOf = (product: string) => directory.projectOf(product);
   const telemetry = () => started(parts.telemetry, "telemetry");
   return [
     telemetryExport({ files, devices, projectOf, telemetry }),
     telemetryImport({ files, devices, directory, telemetry, clock }),
     deviceImport({ jobs, files, devices, random }),
+    rebuildViews({ log, views, partitions: PARTITIONS, logger }),
   ];
 }
 

@@ -165,7 +165,7 @@ Deno.test("a part that is down is waited for, for a while; a fault is told once,
 Deno.test("a kind that this version does not have fails its job", async () => {
   await using scene = await openScene();
   const id = await scene.start();
-  await using _runner = scene.run({ ...counting(3), kind: "viewsRebuild" });
+  await using _runner = scene.run({ ...counting(3), kind: "rebuildViews" });
   await scene.until("the end", async () => {
     return (await scene.jobs.get("default", id))?.status === "failed";
   });

@@ -122,6 +122,7 @@ export const POLICIES: Readonly<Record<string, Policy>> = {
   "POST /api/v1/jobs/telemetry-export": caller("operator", "devices:read"),
   "POST /api/v1/jobs/telemetry-import": caller("operator", "devices:write"),
   "POST /api/v1/jobs/device-import": caller("operator", "devices:write"),
+  "POST /api/v1/jobs/rebuild-views": ofInstallation(caller("operator", "cluster:write")),
 
   "GET /api/v1/cluster/ledger": ofInstallation(caller("viewer", "cluster:read")),
   "GET /api/v1/cluster/tree": ofInstallation(caller("viewer", "cluster:read")),

@@ -105,6 +105,7 @@ function least(route: string): Role {
 function scopeOf(route: string): Scope {
   if (route === "GET /api/v1/live") return "devices:read"; // Of the topic that is asked for.
   if (route === "POST /api/v1/jobs/telemetry-export") return "devices:read"; // It only reads.
+  if (route === "POST /api/v1/jobs/rebuild-views") return "cluster:write";
   if (/^POST .api.v1.jobs.(telemetry|device)-import$/.test(route)) return "devices:write";
   const isRead = route.startsWith("GET ");
   const named = /\/api\/v1\/(\w+)/.exec(route)![1]!;

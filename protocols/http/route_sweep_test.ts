@@ -19,6 +19,7 @@ const TAGLESS = new Set([
   "POST /api/v1/jobs/telemetry-import",
   "POST /api/v1/jobs/device-import",
   "POST /api/v1/master-keys/rotate",
+  "POST /api/v1/jobs/rebuild-views",
   "POST /api/v1/cluster/tree/kill",
   "POST /api/v1/cluster/dead-letters/replay",
   "POST /api/v1/cluster/dead-letters/discard",

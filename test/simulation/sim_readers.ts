@@ -103,6 +103,8 @@ function viewsLoop(rows: ViewsStore, plants: Plants, faults: Faults): StartLoop 
           await rows.write({ writes: batch.map(plants.row), cursor: ++writes });
           await look(batch.map(({ key }) => key));
         }),
+      repair: (repairs) => rows.repair(repairs),
+      keysAfter: (view, after, limit) => rows.keysAfter(view, after, limit),
       rows: (view, keys) => rows.rows(view, keys),
       presence: (keys) => rows.presence(keys),
       bySeen: (query) => rows.bySeen(query),

@@ -319,7 +319,9 @@ export class HttpHarness implements AsyncDisposable {
     const { logger, directory } = this.ports;
     const registry = { jobs, jobFiles, devices, directory };
     const random = seededRandom(9);
-    const kinds = kindsOf({ registry, parts: { telemetry }, clock, random, logger });
+    const parts = { telemetry, views: createMemoryViews() };
+    const log = { statesAfter: () => Promise.resolve([]), peekAll: () => Promise.resolve([]) };
+    const kinds = kindsOf({ registry, parts, log, clock, random, logger });
     return this.#resources.use(startJobRunner({ jobs, files: jobFiles, kinds, clock, logger }));
   }
 

@@ -21,6 +21,7 @@ const KINDS = [
   "telemetryExport",
   "telemetryImport",
   "deviceImport",
+  "rebuildViews",
 ] as const satisfies readonly JobKindName[];
 const STATUSES = ["queued", "running", "done", "failed", "cancelled"] as const;
 const DEVICES_MAX = 1_000;
@@ -104,10 +105,18 @@ const STARTS: Readonly<Record<typeof KINDS[number], string>> = {
   telemetryExport: `POST ${LIST}/telemetry-export`,
   telemetryImport: `POST ${LIST}/telemetry-import`,
   deviceImport: `POST ${LIST}/device-import`,
+  rebuildViews: `POST ${LIST}/rebuild-views`,
 };
 
 export function jobRoutes(ports: HttpPorts): Route[] {
-  return [list(ports), read(ports), cancel(ports), fetchResult(ports), startExport(ports)];
+  return [
+    list(ports),
+    read(ports),
+    cancel(ports),
+    fetchResult(ports),
+    startExport(ports),
+    startRebuild(ports),
+  ];
 }
 
 function list({ jobs }: HttpPorts): Route {
@@ -273,6 +282,26 @@ function startExport(ports: HttpPorts): Route {
       };
       const kind = "telemetryExport";
       return await answerStarted(ports, caller!, keep, { kind, input: input as unknown as Json });
+    },
+  });
+}
+
+function startRebuild(ports: HttpPorts): Route {
+  return createRoute({
+    method: "post",
+    path: `${LIST}/rebuild-views`,
+    tag: "jobs",
+    summary: "Rebuilds what lists show of devices from their states",
+    description:
+      "Presence of all devices and their open calls, put right row by row while they are " +
+      "read and written. Calls that have ended are in no state, and stay as they are.",
+    body: z.strictObject({}).openapi("ViewsRebuild"),
+    bodyExample: {},
+    isBodyOptional: true,
+    responses: STARTED,
+    problems: ["conflict"],
+    async handle({ caller, keep }) {
+      return await answerStarted(ports, caller!, keep, { kind: "rebuildViews", input: {} });
     },
   });
 }
