@@ -137,6 +137,6 @@ export class Fleet {
     const { wire, target, clock } = this.#options;
     return wire === "mqtt"
       ? new MqttLink({ target, login, clock }, events)
-      : new HttpLink(target, login, events);
+      : new HttpLink(target, login, clock, events);
   }
 }

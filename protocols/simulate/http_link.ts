@@ -1,29 +1,39 @@
 /** A device over HTTP/1.1: one kept connection, one POST at a time. */
 import { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";
+import type { Clock } from "../../runtime/clock.ts";
 import type { DeviceLogin, Link, LinkEvents, LinkTarget } from "./link.ts";
 
 const HEAD_END = "\r\n\r\n";
 const ANSWER_BYTES_MAX = 256 * 1024;
 const RETRY_MS_DEFAULT = 1_000;
+/** Longest that a connection or an answer may take. */
+const ANSWER_MS = 30_000;
 
 export class HttpLink implements Link {
   readonly window = 1;
   readonly #events: LinkEvents;
+  readonly #clock: Clock;
   readonly #socket: Socket;
   readonly #head: string;
   #rest = "";
   #id = 0;
   #isOver = false;
+  #cancelTimer = () => {};
 
-  constructor(target: LinkTarget, login: DeviceLogin, events: LinkEvents) {
+  constructor(target: LinkTarget, login: DeviceLogin, clock: Clock, events: LinkEvents) {
     this.#events = events;
+    this.#clock = clock;
+    this.#await();
     const name = `${login.product}/${login.device}`;
     const basic = Buffer.from(`${name}:${login.secret}`).toString("base64");
     this.#head = `POST /ingest/v1/${name}/properties HTTP/1.1\r\nHost: ${target.host}\r\n` +
       `Authorization: Basic ${basic}\r\nContent-Type: application/json\r\nContent-Length: `;
     this.#socket = connect({ ...target, noDelay: true });
-    this.#socket.on("connect", () => events.opened());
+    this.#socket.on("connect", () => {
+      this.#cancelTimer();
+      events.opened();
+    });
     this.#socket.on("data", (chunk: Buffer) => this.#read(chunk));
     // What went wrong is of no use to a device: it connects again.
     this.#socket.on("error", () => this.#end(undefined));
@@ -32,11 +42,13 @@ export class HttpLink implements Link {
 
   send(id: number, message: string): void {
     this.#id = id;
+    this.#await();
     this.#socket.write(`${this.#head}${Buffer.byteLength(message)}${HEAD_END}${message}`);
   }
 
   drop(): void {
     this.#isOver = true;
+    this.#cancelTimer();
     this.#socket.destroy();
   }
 
@@ -62,6 +74,7 @@ export class HttpLink implements Link {
     const id = this.#id;
     if (id === 0) return this.#end("unreadable");
     this.#id = 0;
+    this.#cancelTimer();
     if (status === 202) return this.#events.acknowledged(id);
     const reason = `http_${status}`;
     // Of a 207 a part is stored, and of a 5xx nobody knows.
@@ -70,6 +83,10 @@ export class HttpLink implements Link {
     const seconds = /\r\nretry-after: *(\d+)/i.exec(head)?.[1];
     const retryAfterMs = seconds === undefined ? RETRY_MS_DEFAULT : Number(seconds) * 1_000;
     this.#events.refused(id, { ...refusal, retryAfterMs });
+  }
+
+  #await(): void {
+    this.#cancelTimer = this.#clock.after(ANSWER_MS, () => this.#end(undefined));
   }
 
   #end(reason: string | undefined): void {

@@ -16,6 +16,14 @@ const DEFAULT_PORTS: Readonly<Record<string, number>> = { "http:": 80, "mqtt:": 
 async function simulate(options: SimulateOptions): Promise<SimulateReport> {
   const clock = systemClock;
   const random = systemRandom;
+  let isInterrupted = false;
+  let interrupt = () => {};
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(signal, () => {
+      isInterrupted = true;
+      interrupt();
+    });
+  }
   const api = await ApiClient.open(options.url, options.credentials, clock);
   const target = await targetOf(api, options);
   // Before the devices are made: a key that may not verify is told so at once.
@@ -29,12 +37,10 @@ async function simulate(options: SimulateOptions): Promise<SimulateReport> {
       ...options,
       onProgress: (elapsedMs) => progress(progressLine(fleet.tally, options.devices, elapsedMs)),
     });
-    for (const signal of ["SIGINT", "SIGTERM"] as const) {
-      Deno.addSignalListener(signal, () => fleet.stop());
-    }
+    interrupt = () => fleet.stop();
+    if (isInterrupted) fleet.stop(); // While the devices were made: they are removed.
     const { sendingMs } = await fleet.run();
     const { tally, owed } = fleet;
-    progress(progressLine(tally, options.devices, sendingMs));
     say("");
     const run = { product: setup.product, tally, sendingMs, owed };
     if (!options.isVerified) return reportOf(options, run);
@@ -54,7 +60,9 @@ async function simulate(options: SimulateOptions): Promise<SimulateReport> {
 /** Where devices connect, as the node says; at the host of the API when the node is elsewhere. */
 async function targetOf(api: ApiClient, { url, wire }: SimulateOptions): Promise<LinkTarget> {
   const endpoints = await api.request<Record<string, string>>("GET", "/api/v1/endpoints");
-  const { hostname, protocol, port } = new URL(wire === "http" ? url : endpoints["mqtt"] ?? url);
+  const found = wire === "http" ? url : endpoints["mqtt"];
+  if (found === undefined) throw new InvalidError(`Cannot simulate: ${url} names no MQTT endpoint`);
+  const { hostname, protocol, port } = new URL(found);
   if (wire === "http" && protocol !== "http:") {
     throw new InvalidError("Cannot simulate over https: give the node's own http:// address");
   }
@@ -71,8 +79,12 @@ async function cleanUp(
   { isKept }: SimulateOptions,
 ): Promise<void> {
   if (isKept) return say(`Product ${setup.product} and its devices stay.`);
-  await removeFleet(api, setup);
-  say(`Removed product ${setup.product} and its devices.`);
+  try {
+    await removeFleet(api, setup);
+    say(`Removed product ${setup.product} and its devices.`);
+  } catch (fault) { // What the run found out is not lost with it.
+    say(`Cannot remove product ${setup.product} and its devices: ${messageOf(fault)}`);
+  }
 }
 
 /** Progress goes to standard error: standard output has the report alone. */

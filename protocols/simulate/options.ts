@@ -27,8 +27,8 @@ export interface SimulateOptions {
 export const USAGE = `deno task simulate --key KEY [options]
 
   --url URL          API of the node (http://127.0.0.1:8080)
-  --key KEY          API key with products:write, devices:read, devices:write, jobs:read, jobs:write
-                     and, for --verify, cluster:read; or --key-file FILE
+  --key KEY          API key with products:write, devices:read, devices:write, jobs:read and,
+                     for --verify, cluster:read; or --key-file FILE
   --user NAME        instead of a key: log in as this person, with --password-file FILE
   --devices N        simulated devices, 1 to 20000 (100)
   --rate R           readings a second of all devices together, 1 to 100000 (one a device)

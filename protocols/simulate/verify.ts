@@ -85,7 +85,7 @@ export async function verifyRun(
       }
       stored += found.stored;
       storedUnanswered += found.storedUnanswered;
-      faults.push(...found.faults);
+      if (faults.length < FAULTS_MAX) faults.push(...found.faults);
     }
   };
   await Promise.all(Array.from({ length: READERS }, verifySome));
@@ -123,15 +123,17 @@ async function untilHandled(
 }
 
 export function compare({ login, outcomes }: Claim, sequences: readonly number[]) {
-  const name = login.device;
   const faults: string[] = [];
+  const tell = (what: string) => {
+    if (faults.length < FAULTS_MAX) faults.push(`${login.device}: ${what}`);
+  };
   const seen = new Uint8Array(outcomes.last + 1);
   let storedUnanswered = 0;
   for (const sequence of sequences) {
     const outcome = outcomes.get(sequence);
-    if (outcome === undefined) faults.push(`${name}: ${sequence} is stored and was never sent`);
-    else if (outcome === REFUSED) faults.push(`${name}: ${sequence} was refused and is stored`);
-    else if (seen[sequence] === 1) faults.push(`${name}: ${sequence} is stored twice`);
+    if (outcome === undefined) tell(`${sequence} is stored and was never sent`);
+    else if (outcome === REFUSED) tell(`${sequence} was refused and is stored`);
+    else if (seen[sequence] === 1) tell(`${sequence} is stored twice`);
     else {
       seen[sequence] = 1;
       if (outcome !== ACKNOWLEDGED) storedUnanswered++;
@@ -140,7 +142,7 @@ export function compare({ login, outcomes }: Claim, sequences: readonly number[]
   let missing = 0;
   for (let sequence = 1; sequence <= outcomes.last; sequence++) {
     if (outcomes.get(sequence) !== ACKNOWLEDGED || seen[sequence] === 1) continue;
-    if (missing++ === 0) faults.push(`${name}: ${sequence} was acknowledged and is not stored`);
+    if (missing++ === 0) tell(`${sequence} was acknowledged and is not stored`);
   }
   return { stored: sequences.length, storedUnanswered, missing, faults };
 }
