@@ -11,7 +11,7 @@ export const HTTP_LIMITS = {
   compressChunkBytes: 65_536,
   /** Longest that a poll for downlinks waits. Too long: middleboxes forget the connection. */
   pollMsMax: 60_000,
-  /** Polls that wait, of all devices; at the bound one more gets 503. About 3 kB each. */
+  /** Polls that wait, of all devices; at the bound one more gets 503. */
   pollsMax: 10_000,
   /**
    * A device that polls counts as connected until this long after its last poll ended. Too short: it

@@ -55,8 +55,9 @@ function codeOf({ text }: Told): string {
 Deno.test("each POST of a caller is done once for one key, and answers the same again", async () => {
   const { harness, owner } = await opened();
   await using _ = harness;
-  const routes = harness.app.routes.filter(({ method, policy }) =>
-    method === "post" && policy.type === "caller"
+  // Bodies that are streamed are not compared.
+  const routes = harness.app.routes.filter(({ method, policy, bodyBytesMax }) =>
+    method === "post" && policy.type === "caller" && bodyBytesMax !== undefined
   );
   assert.ok(routes.length >= 8);
   for (const route of routes) {
@@ -98,7 +99,8 @@ Deno.test("a route says which field of its answer is shown once, and if a passwo
     )
       .map(([name]) => name);
     assert.deepEqual(shown, route.secretField === undefined ? [] : [route.secretField], route.name);
-    const body = JSON.stringify(resolved(requestBody.content["application/json"].schema, document));
+    const { schema: asked = {} } = requestBody.content["application/json"] ?? {};
+    const body = JSON.stringify(resolved(asked, document));
     assert.equal(route.hasPassword, body.includes('"password":'), route.name);
     const names = parameters.map((parameter: { name: string }) => parameter.name);
     assert.ok(names.includes("Idempotency-Key"), route.name);
