@@ -3,6 +3,7 @@
  * description. `config.ts` reads it; the sample in `deploy/` is made from it.
  */
 import { isIP } from "node:net";
+import { BACKUP_SCHEMA } from "./backup_schema.ts";
 import { MQTT_LIMITS_SCHEMA } from "./mqtt_limits_schema.ts";
 import { z } from "./schema.ts";
 
@@ -118,6 +119,7 @@ const SHAPE = z.strictObject({
       } satisfies FieldMeta,
     ),
   }).prefault({}),
+  backup: BACKUP_SCHEMA.prefault({}),
   node: z.strictObject({
     id: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/).default("node-1").meta(
       {
@@ -187,6 +189,10 @@ export const CONFIG_SCHEMA = SHAPE.superRefine((config, context) => {
   if (masterKey !== undefined && keyFile !== undefined) {
     const message = "secrets.masterKey is set: there is no file";
     context.addIssue({ code: "custom", path: ["secrets", "keyFile"], message });
+  }
+  if (config.backup.passphrase !== undefined && config.backup.keyFile !== undefined) {
+    const message = "backup.passphrase is set: only one of them seals";
+    context.addIssue({ code: "custom", path: ["backup", "keyFile"], message });
   }
   for (const store of ["redis", "mysql", "elasticsearch"] as const) {
     if (config[store].url === undefined) continue;

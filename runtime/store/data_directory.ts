@@ -9,12 +9,15 @@ export interface DirectoryLock extends Disposable {
   readonly path: string;
 }
 
-const LOCK_FILE = "lock";
+export const LOCK_FILE = "lock";
+/** Stands in a directory while a backup is written into it. */
+export const UNFINISHED_FILE = "restore.unfinished";
 
 /**
  * Creates the directory if it is not there (mode 700: it holds secrets) and takes its lock.
  * @param startedAtMs Epoch milliseconds, for the message that a second start gets.
- * @throws {ConflictError} Another process holds it; names its pid and start time.
+ * @throws {ConflictError} Another process holds it; names its pid and start time. Or a restore into
+ *   it was cut off.
  */
 export function lockDataDirectory(path: string, startedAtMs: number): DirectoryLock {
   Deno.mkdirSync(path, { recursive: true, mode: 0o700 });
@@ -22,6 +25,7 @@ export function lockDataDirectory(path: string, startedAtMs: number): DirectoryL
   let isOpen = true;
   try {
     if (!file.tryLockSync(true)) throw refusalOf(path, readHolderOf(file));
+    refuseUnfinished(path);
     writeHolder(file, { pid: Deno.pid, startedAt: new Date(startedAtMs).toISOString() });
   } catch (fault) {
     file.close();
@@ -36,6 +40,19 @@ export function lockDataDirectory(path: string, startedAtMs: number): DirectoryL
       file.close();
     },
   };
+}
+
+/** Half of the data would look like all of it, and what is missing would be made new. */
+function refuseUnfinished(path: string): void {
+  try {
+    Deno.lstatSync(`${path}/${UNFINISHED_FILE}`);
+  } catch (fault) {
+    if (fault instanceof Deno.errors.NotFound) return;
+    throw fault;
+  }
+  throw new ConflictError(`Cannot use ${path}: a restore into it was not finished`, {
+    hint: "Remove all that is in it, and restore again.",
+  });
 }
 
 export interface Holder {
