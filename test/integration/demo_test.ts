@@ -1,6 +1,6 @@
 /** `start --demo` on the real process: a plant that moves, answers, survives restarts, and goes. */
 import assert from "node:assert/strict";
-import { PLANT } from "../../protocols/simulate/plant/plant.ts";
+import { PLANT, PLANT_GROUP } from "../../protocols/simulate/plant/plant.ts";
 import { startRoost } from "../support/roost.ts";
 import type { RoostApi } from "../support/roost_api.ts";
 import { waitFor } from "../support/wait.ts";
@@ -17,6 +17,13 @@ Deno.test("a first visitor of --demo sees moving values, and pumps that answer",
     "/api/v1/devices?limit=100&tag=demo",
   );
   assert.equal(listed.items.length, PLANT.flatMap(({ devices }) => devices).length);
+  const [group] = await groupsOf(api);
+  assert.equal(group?.name, PLANT_GROUP);
+  const members = await api.request<{ count: number }>(
+    "GET",
+    `/api/v1/devices?group=${group!.id}&count=true`,
+  );
+  assert.equal(members.count, listed.items.length);
   const stopped = await call(api, "stop", {});
   assert.deepEqual(stopped, { ok: true, output: {} });
   await waitFor(
@@ -55,6 +62,7 @@ Deno.test("the plant is the same after kill -9, and --demo=remove leaves what is
     (await devicesOf(await roost.api())).filter((name) => !/my-own/.test(name)),
     before,
   );
+  assert.equal((await groupsOf(await roost.api())).length, 1);
   await roost.kill();
   await roost.start({ args: ["--demo=remove"] });
   const api = await roost.api();
@@ -69,6 +77,10 @@ Deno.test("the plant is the same after kill -9, and --demo=remove leaves what is
   });
   assert.deepEqual(await productsOf(api), ["demo-door"]);
   assert.match(roost.stderrText, /demo product stays/);
+  await waitFor(async () => (await groupsOf(api)).length === 0, {
+    what: "its group to be removed",
+    withinMs: MOVES_MS,
+  });
 });
 
 Deno.test("a product of somebody else's keeps the plant out, and the node runs", async () => {
@@ -108,6 +120,14 @@ async function devicesOf(api: RoostApi): Promise<string[]> {
   type Page = { items: { product: string; device: string }[] };
   const { items } = await api.request<Page>("GET", "/api/v1/devices?limit=100");
   return items.map(({ product, device }) => `${product}/${device}`);
+}
+
+async function groupsOf(api: RoostApi): Promise<{ id: string; name: string }[]> {
+  const { items } = await api.request<{ items: { id: string; name: string }[] }>(
+    "GET",
+    "/api/v1/groups",
+  );
+  return items;
 }
 
 async function productsOf(api: RoostApi): Promise<string[]> {

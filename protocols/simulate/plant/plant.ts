@@ -3,8 +3,6 @@
  * to this node's MQTT port as any other would. Their secrets are made anew at each start and are in
  * memory only. What is not tagged `demo` is never touched, whatever its name.
  */
-import type { DeviceRegistry } from "../../../actors/device/registry.ts";
-import type { Products } from "../../../actors/product/products.ts";
 import type { Outcome } from "../../../actors/registry/outcome.ts";
 import type { Clock } from "../../../runtime/clock.ts";
 import { NotRetryableError } from "../../../runtime/errors.ts";
@@ -14,12 +12,11 @@ import type { DeviceLogin, LinkTarget } from "../link.ts";
 import { DOORS } from "./door.ts";
 import { METERS } from "./meter.ts";
 import { PlantDevice } from "./plant_device.ts";
+import type { PlantRegistry } from "./plant_registry.ts";
 import { PUMPS } from "./pump.ts";
 import type { Thing, ThingProduct } from "./thing.ts";
 
-export interface PlantOptions {
-  readonly products: Pick<Products, "get" | "create" | "delete">;
-  readonly devices: Pick<DeviceRegistry, "get" | "create" | "rotateSecret" | "delete">;
+export interface PlantOptions extends PlantRegistry {
   readonly target: () => LinkTarget | undefined;
   readonly clock: Clock;
   readonly random: Random;
@@ -27,6 +24,8 @@ export interface PlantOptions {
 }
 
 export const PLANT: readonly ThingProduct[] = [PUMPS, METERS, DOORS];
+/** Name of the group at the top of the project that its devices are in. */
+export const PLANT_GROUP = "Demo plant";
 const TAG = "demo";
 const RETENTION_DAYS = 7;
 
@@ -40,6 +39,7 @@ export async function startPlant(options: PlantOptions): Promise<AsyncDisposable
       if (login !== undefined) things.push({ login, thing: product.create(options.random) });
     }
   }
+  await ensureGroup(options, things.map(({ login }) => login));
   const running = things.map(({ login, thing }) =>
     new PlantDevice({
       ...options,
@@ -62,7 +62,7 @@ export async function startPlant(options: PlantOptions): Promise<AsyncDisposable
   };
 }
 
-/** Twice is harmless. A product that has other devices stays. */
+/** Twice is harmless. A product or group that has other devices stays. */
 export async function removePlant(options: Omit<PlantOptions, "target">): Promise<void> {
   const { products, devices, logger } = options;
   for (const { key, name, devices: own } of PLANT) {
@@ -75,7 +75,29 @@ export async function removePlant(options: Omit<PlantOptions, "target">): Promis
     const outcome = await products.delete(key);
     if (!outcome.ok) logger.warn("demo product stays", { product: key, why: outcome.message });
   }
+  const group = await options.groups.find(PLANT_GROUP);
+  if (group !== undefined && await options.groups.isEmpty(group)) {
+    const outcome = await options.groups.delete(group);
+    if (!outcome.ok) logger.warn("demo group stays", { why: outcome.message });
+  }
   logger.info("demo plant removed");
+}
+
+/** The plant runs without its group, too: there may be as many as there can be. */
+async function ensureGroup(
+  { groups, logger }: PlantOptions,
+  logins: readonly DeviceLogin[],
+): Promise<void> {
+  let id = await groups.find(PLANT_GROUP);
+  if (id === undefined) {
+    const made = await groups.create(PLANT_GROUP);
+    if (!made.ok) return logger.warn("demo plant has no group", { why: made.message });
+    id = made.value.id;
+  }
+  for (const { product, device } of logins) {
+    const outcome = await groups.add(id, product, device);
+    if (!outcome.ok) logger.warn("demo device is in no group", { device, why: outcome.message });
+  }
 }
 
 async function ensureProduct(
