@@ -11,10 +11,12 @@ import {
   editsShadow,
   findsDevices,
   makesDevice,
+  readsCharts,
   rotatesSecret,
   staysInProject,
 } from "./device_steps.ts";
 import { sharesFeed } from "./live_steps.ts";
+import { survivesNaughtyStrings } from "./naughty_steps.ts";
 import { breaksModel, guardsModel, writesModel } from "./product_steps.ts";
 import { keepsKeys, keepsUsers, readsAudit, skipsSetup } from "./settings_steps.ts";
 import { PAGES } from "./visits.ts";
@@ -113,6 +115,7 @@ const STEPS = [
   ["the palette finds pages and acts by keyboard alone", findsByKeyboard],
   ["devices are found by filters that stand in the address", findsDevices],
   ["a device is made, and its first values move the chart", makesDevice],
+  ["charts are isolated, read as tables, and saved", readsCharts],
   ["desired values are edited, and nobody's change is lost", editsShadow],
   ["a secret is rotated and shown once", rotatesSecret],
   ["many devices get a tag, and many are removed by a typed word", actsInBulk],
@@ -130,6 +133,7 @@ const STEPS = [
   ["an API key is shown once, works, and ends at once", keepsKeys],
   ["the audit is found by filters, and its chain verified", readsAudit],
   ["the first steps may be skipped", skipsSetup],
+  ["naughty strings break no page, and run no script", survivesNaughtyStrings],
   ["a child that is ended comes back before one's eyes", killsChild],
   ["a gap of the ledger leads to its messages, which are worked off", worksOffDeadLetters],
   [

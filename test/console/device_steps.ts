@@ -147,3 +147,28 @@ export async function staysInProject(stage: TestConsole): Promise<void> {
   await page.getByText("Cannot find").first().waitFor();
   assert.deepEqual(own.complaints, []);
 }
+
+/** A chart alone, as a table for those who cannot see it, as a picture; a list as CSV. */
+export async function readsCharts(stage: TestConsole): Promise<void> {
+  await using own = await stage.openAt("/devices/pump/p-01");
+  const { page } = own;
+  const charts = page.locator(".chart");
+  await page.getByRole("img", { name: /temperature: [1-9]/ }).waitFor();
+  assert.equal(await charts.count(), 3);
+  await page.getByRole("button", { name: "Temperature", exact: true }).click();
+  await charts.nth(1).waitFor({ state: "detached" });
+  const picture = page.waitForEvent("download");
+  await charts.getByRole("button", { name: "Save as a picture" }).click();
+  assert.equal((await picture).suggestedFilename(), "temperature.png");
+  await charts.getByRole("button", { name: "Show as a table" }).click();
+  await charts.getByRole("cell", { name: "21.91 °C" }).first().waitFor();
+  assert.deepEqual(await own.axe(), []);
+  await page.getByRole("button", { name: "Temperature", exact: true }).click();
+  await charts.nth(2).waitFor();
+  await page.goto("/devices?q=p-0");
+  await page.getByText("9 rows", { exact: true }).waitFor();
+  const list = page.waitForEvent("download");
+  await page.getByRole("button", { name: "Save the shown rows as CSV" }).click();
+  assert.equal((await list).suggestedFilename(), "devices.csv");
+  assert.deepEqual(own.complaints, []);
+}

@@ -8,7 +8,14 @@ export interface ChartView {
   readonly fromMs: number;
   readonly toMs: number;
   readonly unit: string;
+  readonly limits: ChartLimits;
   readonly colours: ChartColours;
+}
+
+/** What values should stay within; beyond them the ground is marked. */
+export interface ChartLimits {
+  readonly min?: number | undefined;
+  readonly max?: number | undefined;
 }
 
 const DAY_MS = 86_400_000;
@@ -50,8 +57,22 @@ export function chartOption(view: ChartView): Record<string, unknown> {
     // Wheel zooms, a drag selects a range.
     dataZoom: [{ type: "inside", zoomOnMouseWheel: true, moveOnMouseMove: false }],
     toolbox: { show: true, itemSize: 0, feature: { dataZoom: { yAxisIndex: "none" } } },
-    series: view.series.flatMap((each) => seriesOf(each, colours)),
+    series: [...limitsOf(view), ...view.series.flatMap((each) => seriesOf(each, colours))],
   };
+}
+
+/** Far beyond any axis, whose clip ends the area. */
+const BEYOND = 1e6;
+
+function limitsOf({ limits: { min, max }, colours }: ChartView): Record<string, unknown>[] {
+  const far = (at: number, sign: number) => at + sign * (Math.abs(at) + 1) * BEYOND;
+  const areas = [
+    ...(max === undefined ? [] : [[{ yAxis: max }, { yAxis: far(max, 1) }]]),
+    ...(min === undefined ? [] : [[{ yAxis: far(min, -1) }, { yAxis: min }]]),
+  ];
+  if (areas.length === 0) return [];
+  const area = { silent: true, itemStyle: { color: colours.critical, opacity: 0.1 }, data: areas };
+  return [{ id: "band-limits", type: "line", data: [], silent: true, markArea: area }];
 }
 
 function isState({ series }: ChartView): boolean {

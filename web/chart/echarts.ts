@@ -42,6 +42,7 @@ export interface ChartColours {
   readonly line: string;
   readonly strong: string;
   readonly accent: string;
+  readonly critical: string;
   readonly panel: string;
   /** A canvas inherits no font. */
   readonly font: string;
@@ -59,6 +60,7 @@ export function readColours(): ChartColours {
     line: token("line"),
     strong: token("line-strong"),
     accent: token("accent"),
+    critical: token("critical"),
     panel: token("panel"),
     font: token("font"),
     series: (number) => token(`series-${(number - 1) % 8 + 1}`),

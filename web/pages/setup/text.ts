@@ -14,6 +14,7 @@ const zh = {
   watch: "发送一个值，看曲线变化",
   watch_text: "在终端中粘贴命令；设备页上的数值和曲线会立即变化。",
   open: "打开设备",
+  demo: "也可以不接设备：用以下命令启动，系统内会运行一座小型示范工厂。",
   skip: "跳过，进入总览",
   step: "第 {n} 步",
 };
@@ -34,6 +35,7 @@ const en: Record<keyof typeof zh, string> = {
   watch_text:
     "Paste a command into a terminal: value and chart of the device's page change at once.",
   open: "Open the device",
+  demo: "Without a device of your own: started like this, a small demo plant runs inside.",
   skip: "Skip, go to the overview",
   step: "Step {n}",
 };
