@@ -113,7 +113,10 @@ class JobRunner {
       if (!isExpected) logger.error("job failed", { job: id, kind, fault });
       const detail = isExpected ? fault.message : "The job failed; the log says why";
       await jobs.fail(id, problemOf(isExpected ? fault.code : "internal", detail))
-        .catch((cause) => logger.error("job not ended", { job: id, fault: messageOf(cause) }));
+        .catch(async (cause) => {
+          logger.error("job not ended", { job: id, fault: messageOf(cause) });
+          await this.#wait(RETRY_MS_MAX); // It is taken up again: the registry may be full.
+        });
     }
     if (this.#isStopping) return;
     await this.#removeFiles([id]).catch((fault) =>

@@ -162,6 +162,40 @@ Deno.test("a part that is down is waited for, for a while; a fault is told once,
   );
 });
 
+Deno.test("a project with many jobs does not keep another one's waiting", async () => {
+  await using scene = await openScene();
+  const first = await scene.start();
+  await scene.start();
+  const kind = "telemetryExport";
+  const other = { project: "other", kind, input: {}, createdBy: "u1" } as const;
+  const made = await scene.jobs.create(other);
+  assert.ok(made.ok);
+  assert.equal((await scene.jobs.next([]))!.id, first);
+  assert.equal((await scene.jobs.next([first]))!.id, made.value.id);
+});
+
+Deno.test("a job that cannot even be ended is taken up again after a pause", async () => {
+  await using scene = await openScene();
+  const id = await scene.start();
+  const { jobs } = scene;
+  const fail = jobs.fail.bind(jobs);
+  jobs.fail = () => Promise.reject(new Error("the disk is full"));
+  let opened = 0;
+  const open = () => {
+    opened++;
+    return Promise.reject(new TypeError("broken"));
+  };
+  await using _runner = scene.run({ kind: "telemetryExport", open });
+  await scene.until("its first start", () => opened === 1);
+  for (let i = 0; i < 20; i++) {
+    await scene.clock.advance(250);
+    assert.equal((await jobs.get("default", id))!.status, "running");
+  }
+  assert.equal(opened, 1);
+  jobs.fail = fail;
+  await scene.until("the end", async () => (await jobs.get("default", id))?.status === "failed");
+});
+
 Deno.test("a kind that this version does not have fails its job", async () => {
   await using scene = await openScene();
   const id = await scene.start();

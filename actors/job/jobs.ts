@@ -165,10 +165,17 @@ export class Jobs {
     return changed !== undefined;
   }
 
-  /** The oldest that waits or was under way when the process ended, without those of `others`. */
+  /**
+   * The oldest that waits or was under way when the process ended, without those of `others`: first of
+   * a project that has none of these, so that no project keeps the rest waiting.
+   */
   async next(others: readonly string[]): Promise<StoredJob | undefined> {
     let select = this.#db.selectFrom("jobs").selectAll().where("status", "in", OPEN);
-    if (others.length > 0) select = select.where("id", "not in", others);
+    if (others.length > 0) {
+      const ids = sql.join(others);
+      select = select.where("id", "not in", others)
+        .orderBy(sql`project in (select project from jobs where id in (${ids}))`);
+    }
     const row = await select.orderBy("created_at").orderBy("id").limit(1).executeTakeFirst();
     return row === undefined ? undefined : storedJobOf(row);
   }
