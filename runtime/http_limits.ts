@@ -5,17 +5,17 @@ import { LIMITS } from "./limits.ts";
 export const HTTP_LIMITS = {
   /** How long a device's token is good. Too long: who finds one may use it longer. */
   tokenMs: 3_600_000,
-  /** Bytes from which an answer of the API is compressed. Smaller ones fit into a packet as they are. */
+  /** Bytes from which an answer of the API is compressed; smaller ones fit into a packet or two. */
   compressAtBytes: 2_048,
   /** Bytes that are compressed in one go: about a millisecond of the main thread. */
   compressChunkBytes: 65_536,
   /** Longest that a poll for downlinks waits. Too long: middleboxes forget the connection. */
   pollMsMax: 60_000,
-  /** Polls that wait, of all devices; at the bound one more gets 503. */
+  /** Polls that wait, of all devices, about 35 kB each; at the bound one more gets 503. */
   pollsMax: 10_000,
   /**
-   * A device that polls counts as connected until this long after its last poll ended. Too short: it
-   * goes offline between polls.
+   * A device that polls counts as connected until this long after its last poll. Too short: it goes
+   * offline in between.
    */
   pollAwayMs: 60_000,
   /** Devices that poll, waiting or not; at the bound the one away longest goes offline early. */
