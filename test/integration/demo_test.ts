@@ -56,6 +56,8 @@ Deno.test("the plant is the same after kill -9, and --demo=remove leaves what is
   const before = await devicesOf(await roost.api());
   await (await roost.api()).createDevice("demo-door", "my-own");
   await (await roost.api()).request("DELETE", "/api/v1/devices/demo-meter/meter-main");
+  // Without its tag a device is somebody's own, whatever its name.
+  await (await roost.api()).patchDevice("demo-meter", "meter-office", { tags: ["mine"] });
   await roost.restart();
   await untilMoving(await roost.api());
   assert.deepEqual(
@@ -66,16 +68,16 @@ Deno.test("the plant is the same after kill -9, and --demo=remove leaves what is
   await roost.kill();
   await roost.start({ args: ["--demo=remove"] });
   const api = await roost.api();
-  await waitFor(async () => (await devicesOf(api)).length === 1, {
+  await waitFor(async () => (await devicesOf(api)).length === 2, {
     what: "the plant to be removed",
     withinMs: MOVES_MS,
   });
-  assert.deepEqual(await devicesOf(api), ["demo-door/my-own"]);
-  await waitFor(async () => (await productsOf(api)).length === 1, {
+  assert.deepEqual(await devicesOf(api), ["demo-door/my-own", "demo-meter/meter-office"]);
+  await waitFor(async () => (await productsOf(api)).length === 2, {
     what: "its products to be removed, but for the one in use",
     withinMs: MOVES_MS,
   });
-  assert.deepEqual(await productsOf(api), ["demo-door"]);
+  assert.deepEqual(await productsOf(api), ["demo-door", "demo-meter"]);
   assert.match(roost.stderrText, /demo product stays/);
   await waitFor(async () => (await groupsOf(api)).length === 0, {
     what: "its group to be removed",
