@@ -161,6 +161,29 @@ Deno.test("the doctor finds a clock that is behind the data", async () => {
   assert.deepEqual(faultsOf(await doctor({ env: { ROOST__DATA__DIR: data.path } })), ["clock"]);
 });
 
+Deno.test("the doctor finds data that are no directory", async () => {
+  using data = tempData();
+  const path = `${data.path}/file`;
+  Deno.writeTextFileSync(path, "");
+  const outcome = await doctor({ env: { ROOST__DATA__DIR: path } });
+  assert.deepEqual(faultsOf(outcome), ["owner of the data"]);
+});
+
+Deno.test({
+  name: "the doctor finds data of another user, and opens nothing of them",
+  ignore: Deno.uid() !== 0, // Giving a directory away takes root.
+  fn: async () => {
+    using data = tempData();
+    {
+      using _ = new DatabaseSync(`${data.path}/views.db`);
+    }
+    Deno.chownSync(data.path, 65_534, 65_534);
+    const outcome = await doctor({ env: { ROOST__DATA__DIR: data.path } });
+    assert.deepEqual(faultsOf(outcome), ["owner of the data"]);
+    assert.equal(levelOf(outcome, "database views.db"), undefined);
+  },
+});
+
 Deno.test({
   name: "the doctor finds a disk below its reserve, and measures nothing on it",
   ignore: noDisk !== undefined,

@@ -53,13 +53,14 @@ async function examine(args: readonly string[], isQuick: boolean, clock: Clock):
   const dir = config.data.dir;
   const hasData = isFolder(dir);
   const folder = nearestFolder(dir);
-  const holder = hasData ? findHolder(dir) : undefined;
-  const running = holder === undefined ? "nobody" : `the running Roost, ${holder.pid}`;
-  findings.push(ok("lock of the data", `held by ${running}`));
-  findings.push(...checkPorts(config, holder), checkDescriptors(holder), checkMemory());
-  const owner = hasData ? checkOwner(dir) : ok("owner of the data", "not made yet");
+  const owner = checkOwner(dir);
   const isReadable = hasData && owner.level !== "fault";
-  findings.push(owner, ...await checkClock(clock, isReadable ? lastTimeMs(dir) : undefined));
+  const holder = isReadable ? findHolder(dir) : undefined;
+  const running = holder === undefined ? "nobody" : `the running Roost, ${holder.pid}`;
+  findings.push(owner);
+  if (isReadable) findings.push(ok("lock of the data", `held by ${running}`));
+  findings.push(...checkPorts(config, holder), checkDescriptors(holder), checkMemory());
+  findings.push(...await checkClock(clock, isReadable ? lastTimeMs(dir) : undefined));
   findings.push(checkDisk(folder), checkFsync(folder, clock));
   if (isReadable) findings.push(...checkDatabases(dir, isQuick), checkMasterKey(config));
   return isQuick ? { findings } : await withMeasures(findings, folder, holder, clock);
@@ -100,7 +101,10 @@ async function checkTls(config: Config): Promise<Finding[]> {
 if (import.meta.main) {
   const own = new Set(["--json", "--quick"]);
   const rest = Deno.args.filter((arg) => !own.has(arg));
-  const report = await examine(rest, Deno.args.includes("--quick"), systemClock);
+  const report = await examine(rest, Deno.args.includes("--quick"), systemClock)
+    .catch((cause): Report => ({
+      findings: [fault("doctor", messageOf(cause), "Correct that, and run the doctor again.")],
+    }));
   const text = Deno.args.includes("--json") ? renderJson(report) : renderText(report);
   Deno.stdout.writeSync(new TextEncoder().encode(text));
   Deno.exit(exitCodeOf(report));

@@ -29,7 +29,10 @@ const FIXES: Readonly<Record<DatabaseFile, string>> = {
 /** Reading makes files beside a database (`-shm`): they must not belong to somebody else. */
 export function checkOwner(dataDir: string): Finding {
   const check = "owner of the data";
-  const { uid, mode } = Deno.statSync(dataDir);
+  const found = statOf(dataDir);
+  if (found === undefined) return ok(check, "not made yet");
+  const { uid, mode, isDirectory } = found;
+  if (!isDirectory) return fault(check, `${dataDir} is no directory`, "Set data.dir to another.");
   if (uid !== null && uid !== Deno.uid()) {
     const fix = `Run the doctor as that user: sudo -u '#${uid}' deno task doctor.`;
     return fault(check, `${dataDir} belongs to user ${uid}, this is ${Deno.uid()}`, fix);
