@@ -7,11 +7,24 @@ import { Fleet } from "./fleet.ts";
 import { type FleetSetup, makeFleet, removeFleet } from "./fleet_setup.ts";
 import type { LinkTarget } from "./link.ts";
 import { parseSimulateArgs, type SimulateOptions, USAGE } from "./options.ts";
+import { askPassword } from "./password.ts";
+import { runPlant } from "./plant/run_plant.ts";
 import { progressLine, renderReport, reportOf, type SimulateReport } from "./report.ts";
 import { readLedger, verifyRun } from "./verify.ts";
 
 const ENCODER = new TextEncoder();
 const DEFAULT_PORTS: Readonly<Record<string, number>> = { "http:": 80, "mqtt:": 1883 };
+
+async function demonstrate(options: SimulateOptions): Promise<void> {
+  const ended = Promise.withResolvers<void>();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(signal, () => ended.resolve());
+  }
+  const clock = systemClock;
+  const api = await ApiClient.open(options.url, options.credentials, clock);
+  const target = await targetOf(api, options);
+  await runPlant(api, { ...options, target, clock, random: systemRandom, ended: ended.promise });
+}
 
 async function simulate(options: SimulateOptions): Promise<SimulateReport> {
   const clock = systemClock;
@@ -103,7 +116,15 @@ if (import.meta.main) {
       say(USAGE);
       Deno.exit(0);
     }
-    const options = parseSimulateArgs(Deno.args, (path) => Deno.readTextFileSync(path));
+    const options = parseSimulateArgs(Deno.args, {
+      readFile: (path) => Deno.readTextFileSync(path),
+      askPassword: (user) =>
+        askPassword(user, Deno.stdin, (text) => void Deno.stderr.writeSync(ENCODER.encode(text))),
+    });
+    if (options.isDemo) {
+      await demonstrate(options);
+      Deno.exit(0);
+    }
     const report = await simulate(options);
     const text = options.isJson ? JSON.stringify(report) : renderReport(report);
     Deno.stdout.writeSync(ENCODER.encode(text + "\n"));

@@ -22,6 +22,15 @@ export interface SimulateOptions {
   readonly isKept: boolean;
   readonly isVerified: boolean;
   readonly isJson: boolean;
+  /** The demo plant instead of a fleet. */
+  readonly isDemo: boolean;
+}
+
+/** What parsing asks of its surroundings. */
+export interface SimulateInput {
+  readonly readFile: (path: string) => string;
+  /** Asks the person of this name, or reads standard input. */
+  readonly askPassword: (user: string) => string;
 }
 
 export const USAGE = `deno task simulate --key KEY [options]
@@ -29,7 +38,8 @@ export const USAGE = `deno task simulate --key KEY [options]
   --url URL          API of the node (http://127.0.0.1:8080)
   --key KEY          API key with products:write, devices:read, devices:write, jobs:read and,
                      for --verify, cluster:read; or --key-file FILE
-  --user NAME        instead of a key: log in as this person, with --password-file FILE
+  --user NAME        instead of a key: log in as this person; the password is asked for, or the
+                     first line of standard input, or is in --password-file FILE
   --devices N        simulated devices, 1 to 20000 (100)
   --rate R           readings a second of all devices together, 1 to 100000 (one a device)
   --wire mqtt|http   (mqtt)
@@ -38,9 +48,11 @@ export const USAGE = `deno task simulate --key KEY [options]
   --dropouts N       times an hour that a device loses its connection, 0 to 3600 (6)
   --keep             product and devices stay
   --verify           compare with history and ledger at the end; exit code 1 if they disagree
-  --json             the report as one line of JSON`;
+  --json             the report as one line of JSON
+  --demo             the demo plant instead of a fleet, until Ctrl-C or for --duration; of the
+                     others it takes --url, the key or person, and --keep`;
 
-const FLAGS = ["keep", "verify", "json"] as const;
+const FLAGS = ["keep", "verify", "json", "demo"] as const;
 const VALUES = [
   "url",
   "key",
@@ -54,15 +66,19 @@ const VALUES = [
   "product",
   "dropouts",
 ] as const;
+const DEMO_REFUSES = ["devices", "rate", "wire", "product", "dropouts", "verify", "json"];
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
 const DURATION_MS_MAX = 7 * 24 * 3_600_000;
 
 /** @throws {InvalidError} Naming the argument and its bound. */
 export function parseSimulateArgs(
   args: readonly string[],
-  readFile: (path: string) => string,
+  input: SimulateInput,
 ): SimulateOptions {
   const { values, flags } = splitArgs(args);
+  const isDemo = flags.has("demo");
+  const idle = DEMO_REFUSES.find((name) => isDemo && (values.has(name) || flags.has(name)));
+  if (idle !== undefined) throw new InvalidError(`Cannot accept --${idle} together with --demo`);
   const devices = wholeOf(values, "devices", 1, 20_000) ?? 100;
   const wire = values.get("wire") ?? "mqtt";
   if (wire !== "mqtt" && wire !== "http") {
@@ -70,16 +86,17 @@ export function parseSimulateArgs(
   }
   return {
     url: urlOf(values.get("url") ?? "http://127.0.0.1:8080"),
-    credentials: credentialsOf(values, readFile),
+    credentials: credentialsOf(values, input),
     wire,
     devices,
     ratePerSecond: wholeOf(values, "rate", 1, 100_000) ?? devices,
-    durationMs: durationOf(values.get("duration") ?? "60s"),
+    durationMs: durationOf(values.get("duration") ?? (isDemo ? "168h" : "60s")),
     product: values.get("product"),
     dropoutsPerHour: wholeOf(values, "dropouts", 0, 3_600) ?? 6,
     isKept: flags.has("keep"),
     isVerified: flags.has("verify"),
     isJson: flags.has("json"),
+    isDemo,
   };
 }
 
@@ -100,7 +117,7 @@ function splitArgs(args: readonly string[]) {
 
 function credentialsOf(
   values: ReadonlyMap<string, string>,
-  readFile: (path: string) => string,
+  { readFile, askPassword }: SimulateInput,
 ): Credentials {
   const fileOf = (name: string) => {
     const path = values.get(name);
@@ -109,9 +126,10 @@ function credentialsOf(
   const key = values.get("key") ?? fileOf("key-file");
   if (key !== undefined) return { type: "key", key };
   const user = values.get("user");
-  const password = fileOf("password-file");
-  if (user !== undefined && password !== undefined) return { type: "login", user, password };
-  throw new InvalidError(`Cannot start without --key, or --user and --password-file\n\n${USAGE}`);
+  if (user === undefined) {
+    throw new InvalidError(`Cannot start without --key or --user\n\n${USAGE}`);
+  }
+  return { type: "login", user, password: fileOf("password-file") ?? askPassword(user) };
 }
 
 function urlOf(text: string): string {

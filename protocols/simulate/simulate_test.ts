@@ -13,6 +13,7 @@ import {
 } from "./mqtt_bytes.ts";
 import { parseSimulateArgs } from "./options.ts";
 import { ACKNOWLEDGED, Outcomes, REFUSED } from "./outcomes.ts";
+import { askPassword } from "./password.ts";
 import { MODEL, Signals, textOf } from "./signals.ts";
 import { compare } from "./verify.ts";
 
@@ -94,8 +95,36 @@ Deno.test("history that lacks, repeats or invents a message is told", () => {
   }
 });
 
+Deno.test("a password is a line of standard input, or typed where the terminal echoes nothing", () => {
+  const read = (typed: string, isTerminal: boolean) => {
+    const bytes = [...new TextEncoder().encode(typed)];
+    const raw: boolean[] = [];
+    const password = askPassword("owner", {
+      isTerminal: () => isTerminal,
+      setRaw: (isRaw) => void raw.push(isRaw),
+      readSync: (into) => {
+        const next = bytes.shift();
+        if (next === undefined) return null;
+        into[0] = next;
+        return 1;
+      },
+    }, () => {});
+    return { password, raw };
+  };
+  assert.deepEqual(read("se cr\u00e9t\nrest", false), { password: "se cr\u00e9t", raw: [] });
+  assert.deepEqual(read("a\u00e9\x7fb\r", true), { password: "ab", raw: [true, false] });
+  for (const nothing of ["", "\n", "ab\x03"]) {
+    assert.throws(() => read(nothing, true), /No password/);
+  }
+  assert.throws(() => read("x".repeat(2_000), false), /1024 B/);
+});
+
 Deno.test("arguments are read, and refused with their bound", () => {
-  const read = (...args: string[]) => parseSimulateArgs(args, (path) => `${path}\n`);
+  const read = (...args: string[]) =>
+    parseSimulateArgs(args, {
+      readFile: (path) => `${path}\n`,
+      askPassword: (user) => `of ${user}`,
+    });
   const options = read(
     "--key-file",
     "k",
@@ -114,4 +143,7 @@ Deno.test("arguments are read, and refused with their bound", () => {
   }
   assert.throws(() => read("--kee"), /Unknown argument/);
   assert.throws(() => read(), /--key/);
+  const asked = read("--user", "owner", "--demo").credentials;
+  assert.deepEqual(asked, { type: "login", user: "owner", password: "of owner" });
+  assert.throws(() => read("--key=k", "--demo", "--rate=5"), /--rate together with --demo/);
 });

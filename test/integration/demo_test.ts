@@ -1,9 +1,10 @@
 /** `start --demo` on the real process: a plant that moves, answers, survives restarts, and goes. */
 import assert from "node:assert/strict";
 import { PLANT, PLANT_GROUP } from "../../protocols/simulate/plant/plant.ts";
-import { startRoost } from "../support/roost.ts";
+import { startProcess } from "../support/process.ts";
+import { OWNER_PASSWORD, startRoost } from "../support/roost.ts";
 import type { RoostApi } from "../support/roost_api.ts";
-import { waitFor } from "../support/wait.ts";
+import { waitFor, within } from "../support/wait.ts";
 
 const MOVES_MS = 30_000;
 const PUMP = "demo-pump/pump-1";
@@ -96,6 +97,29 @@ Deno.test("a product of somebody else's keeps the plant out, and the node runs",
   const tree = await api.tree();
   assert.equal(tree.children?.find(({ id }) => id === "demo")?.status, "blocked");
   assert.deepEqual(await devicesOf(api), ["demo-pump/pump-1"]);
+});
+
+Deno.test("simulate --demo runs the plant from outside, and takes it away at its end", async () => {
+  await using roost = await startRoost();
+  const api = await roost.api();
+  await using plant = startProcess("sh", [
+    "-c",
+    'printf "%s\\n" "$0" | exec "$@"',
+    ...[OWNER_PASSWORD, Deno.execPath(), "run", "--no-check", "--allow-net", "--allow-read"],
+    ...["protocols/simulate/main.ts", "--url", roost.urls.http, "--user", "owner", "--demo"],
+    ...["--duration", "12s"],
+  ]);
+  await untilMoving(api);
+  assert.deepEqual(await call(api, "start", { speed: 1_000 }), {
+    ok: true,
+    output: { speed: 1_000 },
+  });
+  assert.equal((await groupsOf(api))[0]?.name, PLANT_GROUP);
+  const { code } = await within(plant.ended, "the end of the plant", MOVES_MS);
+  assert.equal(code, 0, plant.stderrText());
+  assert.deepEqual(await devicesOf(api), []);
+  assert.deepEqual(await productsOf(api), []);
+  assert.deepEqual(await groupsOf(api), []);
 });
 
 async function untilMoving(api: RoostApi): Promise<void> {

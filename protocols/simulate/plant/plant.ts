@@ -66,12 +66,12 @@ export async function startPlant(options: PlantOptions): Promise<AsyncDisposable
 export async function removePlant(options: Omit<PlantOptions, "target">): Promise<void> {
   const { products, devices, logger } = options;
   for (const { key, name, devices: own } of PLANT) {
+    const product = await products.get(key);
+    if (product === undefined || product.name !== name) continue;
     for (const { device } of own) {
       const found = await devices.get(key, device);
       if (found?.tags.includes(TAG)) taken(await devices.delete(key, device));
     }
-    const product = await products.get(key);
-    if (product === undefined || product.name !== name) continue;
     const outcome = await products.delete(key);
     if (!outcome.ok) logger.warn("demo product stays", { product: key, why: outcome.message });
   }
