@@ -295,7 +295,7 @@ class Node {
     });
     const views = viewsChild({
       entry: entries.viewsWorker,
-      path: join(config.data.dir, "views.db"),
+      dataDir: config.data.dir,
       openReader: () => log.openReader("views"),
       onStarted: (started) => parts.views = started,
     });

@@ -50,6 +50,8 @@ export interface RunnerOptions {
   readonly logger: Logger;
   /** Effects of a commit that is durable. */
   readonly onEffects: (effects: readonly TransientEffect[]) => void;
+  /** Of each commit that is durable. */
+  readonly onCommitted?: (commit: PartitionCommit) => void;
   /** A commit stored activities. */
   readonly onActivities?: () => void;
   readonly onEvent?: (event: RunnerEvent) => void;
@@ -304,6 +306,7 @@ export class EngineRunner implements AsyncDisposable {
         if (outcome.code === "fenced") this.#isStopping = true;
         continue;
       }
+      this.#options.onCommitted?.(commit);
       if (commit.effects.length > 0) this.#options.onEffects(commit.effects);
       hasActivities ||= commit.activities.length > 0;
       this.#passed(commit);

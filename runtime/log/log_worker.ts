@@ -13,6 +13,7 @@ import type { TransientEffect } from "../actor/batch.ts";
 import { type Clock, systemClock, waitMs } from "../clock.ts";
 import { messageOf } from "../errors.ts";
 import { createStderrLogger, type Logger, type LogLevel } from "../logger.ts";
+import { ChangedStates } from "./changed_states.ts";
 import type {
   Append,
   DeadLetterQuery,
@@ -161,6 +162,8 @@ async function run(
   };
   log.onStopsChanged(tellStops);
   tellStops();
+  // Of all readers only the views ask for it.
+  const changed = new ChangedStates();
   const runner = new EngineRunner({
     log,
     partitions: Array.from({ length: PARTITIONS }, (_, partition) => partition),
@@ -175,6 +178,9 @@ async function run(
     clock,
     logger,
     onEffects: (effects) => post({ type: "effects", effects }),
+    onCommitted: ({ states }) => {
+      for (const { address } of states) changed.add(address);
+    },
     onActivities: () => post({ type: "activities" }),
     onEvent: (event) => post({ type: "runner", event }),
     onLifecycle: (events) => post({ type: "lifecycle", events }),
@@ -187,7 +193,7 @@ async function run(
     ports.get(name)?.[Symbol.dispose]();
     const served = start.type === "tail"
       ? serveTailPort(start.port, log, partitionOf)
-      : serveReaderPort(start.port, log, name);
+      : serveReaderPort(start.port, log, name, changed);
     ports.set(name, served);
   };
   const maintenance = maintain(log, clock, logger);
