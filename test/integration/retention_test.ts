@@ -28,6 +28,13 @@ async function countOf(api: RoostApi, product: string): Promise<number> {
   return page.series["t"]!.length;
 }
 
+/** Today and seven days, of points a day apart; one less if midnight came since they were made. */
+function assertKept(count: number, madeAtMs: number): void {
+  const dayOf = (atMs: number) => Math.floor(atMs / DAY_MS);
+  const isNextDay = dayOf(systemClock.nowMs()) > dayOf(madeAtMs);
+  assert.ok(count === 8 || (isNextDay && count === 7), `${count} points are left`);
+}
+
 Deno.test("a product that keeps less loses what is older at once, the others nothing, also after a restart", async () => {
   await using roost = await startRoost();
   const api = await roost.api();
@@ -39,15 +46,17 @@ Deno.test("a product that keeps less loses what is older at once, the others not
   await importDays(api, nowMs);
   assert.deepEqual([await countOf(api, "a"), await countOf(api, "b")], [DAYS, DAYS]);
   await api.request("PATCH", "/api/v1/products/a", { retentionDays: 7 });
-  const kept = await waitFor(async () => {
-    const count = await countOf(api, "a");
-    return count < DAYS ? count : undefined;
-  }, { what: "the old points to be gone", withinMs: WITHIN_MS });
-  assert.equal(kept, 8, "today and seven days");
+  await waitFor(async () => await countOf(api, "a") < DAYS, {
+    what: "the old points to be gone",
+    withinMs: WITHIN_MS,
+  });
+  // A query that was under way may have had some of them still; the next one has none.
+  assertKept(await countOf(api, "a"), nowMs);
   assert.equal(await countOf(api, "b"), DAYS);
   await roost.restart();
   const again = await roost.api();
   await again.request("PATCH", "/api/v1/products/a", { retentionDays: null });
   await importDays(again, nowMs);
-  assert.deepEqual([await countOf(again, "a"), await countOf(again, "b")], [8, DAYS]);
+  assertKept(await countOf(again, "a"), nowMs);
+  assert.equal(await countOf(again, "b"), DAYS);
 });
