@@ -23,6 +23,11 @@ export function windowOf(
   return { first, end: Math.max(first, end) };
 }
 
+/** More rows than this no window has. */
+export function slotsOf(rowPx: number, viewPx: number): number {
+  return Math.ceil(viewPx / rowPx) + 2 * OVERSCAN + 1;
+}
+
 /** Scroll position that brings a row wholly into view; the same if it is. */
 export function scrollTo(index: number, rowPx: number, scrollPx: number, viewPx: number): number {
   const top = index * rowPx;

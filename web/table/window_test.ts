@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { scrollTo, windowOf } from "./window.ts";
+import { scrollTo, slotsOf, windowOf } from "./window.ts";
 
 Deno.test("the rows in view are drawn with some around, wherever one scrolls", () => {
   assert.deepEqual(windowOf(100_000, 36, 0, 720), { first: 0, end: 32 });
@@ -13,4 +13,11 @@ Deno.test("a row is scrolled to no further than needed", () => {
   assert.equal(scrollTo(5, 36, 0, 720), 0);
   assert.equal(scrollTo(20, 36, 0, 720), 36);
   assert.equal(scrollTo(2, 36, 360, 720), 72);
+});
+
+Deno.test("rows that are drawn at once have different slots", () => {
+  for (let scrollPx = 0; scrollPx < 4_000; scrollPx += 7) {
+    const { first, end } = windowOf(100_000, 36, scrollPx, 719);
+    assert.ok(end - first <= slotsOf(36, 719), `${end - first} rows at ${scrollPx}`);
+  }
 });
