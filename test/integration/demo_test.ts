@@ -80,7 +80,12 @@ Deno.test("the plant is the same after kill -9, and --demo=remove leaves what is
   });
   assert.deepEqual(await productsOf(api), ["demo-door", "demo-meter"]);
   assert.match(roost.stderrText, /demo product stays/);
-  await waitFor(async () => (await groupsOf(api)).length === 0, {
+  assert.equal((await groupsOf(api)).length, 1, "its group has somebody's device in it");
+  await api.request("DELETE", "/api/v1/devices/demo-meter/meter-office");
+  await roost.kill();
+  await roost.start({ args: ["--demo=remove"] });
+  const after = await roost.api();
+  await waitFor(async () => (await groupsOf(after)).length === 0, {
     what: "its group to be removed",
     withinMs: MOVES_MS,
   });
