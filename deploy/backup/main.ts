@@ -2,6 +2,7 @@
  * `deno task backup FILE`, `deno task restore FILE` and `deno task restore --verify FILE`; the
  * passphrase comes from `ROOST__BACKUP__PASSPHRASE`, or a key from `ROOST__BACKUP__KEY_FILE`.
  */
+import { constants, setPriority } from "node:os";
 import { resolve } from "node:path";
 import { keySourceOf } from "../../actors/registry/master_keys.ts";
 import { systemClock } from "../../runtime/clock.ts";
@@ -41,6 +42,7 @@ async function run({ command, file, rest }: Request): Promise<string> {
   const masterKeys = keySourceOf(config.secrets, dataDir);
   const clock = systemClock;
   if (command === "backup") {
+    setPriority(constants.priority.PRIORITY_LOW); // A node beside it has the processor first.
     const made = await writeBackup(file, {
       ...{ dataDir, masterKeys, secret, clock },
       node: config.node.id,
