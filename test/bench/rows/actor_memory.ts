@@ -10,7 +10,7 @@ import { batchOf, createRing } from "../ring.ts";
 import { type BenchContext, median, type Row, type RowResult } from "../row.ts";
 
 const ACTORS = 100_000;
-const ROUNDS = 10;
+const ROUNDS = 30;
 const IDLE_MAIN = fileURLToPath(new URL("../idle_actor_main.ts", import.meta.url));
 
 export const actorMessages: Row = {
