@@ -78,6 +78,10 @@ Deno.test("the plant is the same after kill -9, and --demo=remove leaves what is
     what: "its products to be removed, but for the one in use",
     withinMs: MOVES_MS,
   });
+  await waitFor(() => roost.stderrText.includes("demo plant removed"), {
+    what: "the removal to end",
+    withinMs: MOVES_MS,
+  });
   assert.deepEqual(await productsOf(api), ["demo-door", "demo-meter"]);
   assert.match(roost.stderrText, /demo product stays/);
   assert.equal((await groupsOf(api)).length, 1, "its group has somebody's device in it");
