@@ -23,6 +23,14 @@ export const DEVICE_LIMITS = {
   indexEveryMs: 500,
   /** Addresses of changed states that wait for a reader; beyond it that reads all states again. */
   changedStatesMax: 200_000,
+  /** Last messages of one device that are traced; a bit each of one number says by which wire. */
+  tracedMessages: 32,
+  /** Bytes of all traces, about 2 KB a device; the device that was silent longest gives way. */
+  traceBytesMax: 32 * 1024 * 1024,
+  /** Characters of a topic or a reason in a trace. */
+  tracedTextCharacters: 512,
+  /** Appends of each partition whose times are remembered, 48 B each. */
+  appendsRemembered: 2_048,
   /** Matches of one condition up to which all are looked at and sorted, not the list walked along. */
   searchNarrowRows: 2_000,
 } as const;

@@ -10,6 +10,7 @@ import { Calls } from "../actors/command/calls.ts";
 import { deviceChildren } from "../actors/device/device_children.ts";
 import { REMOVED } from "../actors/device/device_removals.ts";
 import type { CallsWait, DeviceDownlink } from "../actors/device/messages.ts";
+import { MessageTraces } from "../actors/device/message_traces.ts";
 import { viewsChild } from "../actors/device/views_child.ts";
 import type { ReadViews } from "../actors/device/views_worker.ts";
 import { jobChild } from "../actors/job/job_child.ts";
@@ -133,6 +134,7 @@ class Node {
     clock,
     random,
   });
+  readonly traces = new MessageTraces(() => this.ingress.lastIndex);
   ingress!: GroupIngress;
   live!: LiveHub;
   /** Fencing token of the first log of this process: its incarnation. */
@@ -256,7 +258,7 @@ class Node {
         dataDir: config.data.dir,
         engineEntry: entries.engine,
         logLevel: config.log.level,
-        readers: READERS,
+        ...{ readers: READERS, historyReader: "telemetry" },
       },
       clock,
       logger,
@@ -333,6 +335,7 @@ class Node {
       views: () => this.parts.views,
       remove: (product, device) => {
         const name = `${product}/${device}`;
+        this.traces.forget(name);
         return this.#tell(`device/${name}`, REMOVED, rowsOfDevice(name));
       },
       send: (address, body) => this.#tell(address, body),
@@ -361,8 +364,7 @@ class Node {
             logger: logger.with({ part: "mqtt" }),
             refuse: (reason) => this.#countRefused(reason),
             suspended: this.suspended,
-            untold: this.untold,
-            stopped: this.stopped,
+            ...{ untold: this.untold, stopped: this.stopped, traces: this.traces },
             ...this.#nextLink(),
           }));
         parts.mqtt = gateway;
@@ -394,6 +396,7 @@ class Node {
     const { logger, log, live, calls, site, ingress, refused, suspended, stopped, parts } = this;
     return {
       ...{ clock, logger, log, live, calls, site, ingress, refused, suspended, stopped, registry },
+      traces: this.traces,
       link: this.#nextLink(),
       telemetry: () => parts.telemetry,
       views: () => parts.views,

@@ -340,3 +340,12 @@ function encoded(
   }
   return { ok: true, parts: [body], points, refused };
 }
+
+/** Paths of refused points that a device, and a trace, is told of. */
+const ISSUES_TOLD_MAX = 10;
+
+export function detailOf(refused: readonly Issue[]): string {
+  const told = refused.slice(0, ISSUES_TOLD_MAX).map(({ path, message }) => `${path}: ${message}`);
+  const more = refused.length - told.length;
+  return told.join("; ") + (more > 0 ? `; and ${more} more` : "");
+}

@@ -11,7 +11,9 @@ import type { Issue } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import type { Ingress } from "../../runtime/log/ingress.ts";
 import type { DeviceTokens } from "../../actors/device/device_tokens.ts";
-import { decodeEvent, decodeUplink } from "../../actors/device/uplink.ts";
+import type { TraceFacts } from "../../actors/device/message_ring.ts";
+import type { MessageTraces } from "../../actors/device/message_traces.ts";
+import { decodeEvent, decodeUplink, detailOf } from "../../actors/device/uplink.ts";
 import {
   type BodyCoding,
   codingOf,
@@ -33,6 +35,7 @@ import { problemResponse } from "./problem.ts";
 export interface IngestPorts extends GatePorts, PollPorts, ReplyPorts {
   readonly ingress: Ingress;
   readonly tokens: Pick<DeviceTokens, "check" | "issue">;
+  readonly traces: Pick<MessageTraces, "accept" | "refuse">;
 }
 
 /** What the headers of a post say of its body. */
@@ -163,7 +166,11 @@ export class Ingest implements Disposable {
     let bytes = sent;
     if (form !== PLAIN) {
       const decoded = jsonBodyOf(sent, form.coding, form.isCbor, LIMITS.payloadBytesMax);
-      if (!decoded.ok) return this.#refuseBody(exchange, decoded.code, decoded.detail);
+      if (!decoded.ok) {
+        const reason = decoded.code === "invalid" ? "malformed" : "too_large";
+        this.#trace(poster, path, sent.length, 0, { reason, detail: decoded.detail });
+        return this.#refuseBody(exchange, decoded.code, decoded.detail);
+      }
       bytes = decoded.bytes;
     }
     if (path.kind === "reply") this.#reply(exchange, poster, path, bytes);
@@ -181,6 +188,9 @@ export class Ingest implements Disposable {
       const errors: readonly Issue[] = decoded.refused.length > 0
         ? decoded.refused
         : [{ path: "", rule: decoded.code, message: decoded.detail }];
+      const isWhole = decoded.refused.length === 0;
+      const detail = isWhole ? decoded.detail : detailOf(decoded.refused);
+      this.#trace(poster, path, bytes.length, 0, { reason: decoded.code, detail });
       const problem = problemResponse(code, decoded.detail, exchange.instance, { errors });
       this.#exchanges.finish(exchange, problem);
       return;
@@ -192,12 +202,31 @@ export class Ingest implements Disposable {
       return;
     }
     const { points, refused } = decoded;
+    const facts = refused.length === 0
+      ? undefined
+      : { reason: "partially_refused", detail: detailOf(refused) };
+    this.#trace(poster, path, bytes.length, append, facts);
     for (const issue of refused) this.#ports.countRefused(`point_${issue.rule}`);
     const answer = refused.length === 0
       ? new Response(this.#acceptedBody(points), JSON_HEADERS)
       : new Response(JSON.stringify({ accepted: points, refused }), PARTIAL_HEADERS);
     this.#exchanges.carry(exchange, append, answer);
     ingress.flushIfDue();
+  }
+
+  /** @param append 0: it is refused. */
+  #trace(
+    poster: DevicePoster,
+    { kind, event }: IngestPath,
+    bytes: number,
+    append: number,
+    facts?: TraceFacts,
+  ): void {
+    if (kind === "reply") return;
+    const { traces, clock } = this.#ports;
+    const topic = event === undefined ? "properties" : `events/${event}`;
+    if (append === 0) traces.refuse(poster, "http", topic, bytes, clock.nowMs(), facts!);
+    else traces.accept(poster, "http", topic, bytes, clock.nowMs(), append, facts);
   }
 
   #reply(exchange: Exchange, poster: DevicePoster, path: IngestPath, bytes: Uint8Array): void {

@@ -1,6 +1,8 @@
 /** The ports of the HTTP gateway, made of the parts of a node. Parts that restart are asked for. */
 import type { Calls } from "../../actors/command/calls.ts";
 import type { CommandState } from "../../actors/command/messages.ts";
+import { listMessages } from "../../actors/device/message_list.ts";
+import type { MessageTraces } from "../../actors/device/message_traces.ts";
 import type { DeviceState } from "../../actors/device/messages.ts";
 import type { ReadViews } from "../../actors/device/views_worker.ts";
 import type { LiveHub } from "../../actors/live/live_hub.ts";
@@ -27,6 +29,7 @@ export interface NodeView {
   readonly registry: Registry;
   readonly log: LogClient;
   readonly ingress: GroupIngress;
+  readonly traces: MessageTraces;
   readonly live: LiveHub;
   readonly calls: Calls;
   readonly link: LinkPorts;
@@ -61,6 +64,11 @@ export function httpPortsOf(node: NodeView): HttpPorts {
       buckets: async (query) => await history().buckets(query),
       thin: async (query) => await history().thin(query),
       events: async (query) => await history().events(query),
+    },
+    traces: node.traces,
+    messages: async (product, device, limit) => {
+      const settled = () => node.ingress.settled;
+      return await listMessages({ traces: node.traces, settled, log }, product, device, limit);
     },
     peekState: (address) => peekAt<DeviceState>(log, address),
     peekCalls: (address) => peekAt<CommandState>(log, address),

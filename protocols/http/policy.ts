@@ -99,6 +99,7 @@ export const POLICIES: Readonly<Record<string, Policy>> = {
   "PATCH /api/v1/devices/{product}/{device}/shadow": caller("operator", "devices:write"),
   "GET /api/v1/devices/{product}/{device}/telemetry": caller("viewer", "devices:read"),
   "GET /api/v1/devices/{product}/{device}/events": caller("viewer", "devices:read"),
+  "GET /api/v1/devices/{product}/{device}/messages": caller("viewer", "devices:read"),
   "POST /api/v1/devices/{product}/{device}/services/{service}": caller("operator", "devices:write"),
   "GET /api/v1/devices/{product}/{device}/calls": caller("viewer", "devices:read"),
   "GET /api/v1/devices/{product}/{device}/calls/{callId}": caller("viewer", "devices:read"),

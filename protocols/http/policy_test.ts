@@ -30,6 +30,7 @@ const VIEWER = [
   "GET /api/v1/devices/{product}/{device}/shadow",
   "GET /api/v1/devices/{product}/{device}/telemetry",
   "GET /api/v1/devices/{product}/{device}/events",
+  "GET /api/v1/devices/{product}/{device}/messages",
   "GET /api/v1/devices/{product}/{device}/calls",
   "GET /api/v1/devices/{product}/{device}/calls/{callId}",
   "GET /api/v1/groups",

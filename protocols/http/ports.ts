@@ -27,6 +27,8 @@ import type { DeviceFinder } from "../../actors/device/device_finder.ts";
 import type { RegistryDirectory } from "../../actors/device/device_directory.ts";
 import type { DeviceStandings } from "../../actors/device/device_standing.ts";
 import type { DeviceDirectory } from "../../actors/device/directory.ts";
+import type { ListedMessage } from "../../actors/device/message_list.ts";
+import type { MessageTraces } from "../../actors/device/message_traces.ts";
 import type { DeviceState, PresenceRow } from "../../actors/device/messages.ts";
 import type { DeviceTokens } from "../../actors/device/device_tokens.ts";
 import type { DeviceRegistry } from "../../actors/device/registry.ts";
@@ -116,6 +118,9 @@ export interface HttpPorts {
   readonly telemetry: Pick<TelemetryStore, "range" | "buckets" | "thin" | "events">;
   readonly standings: Pick<DeviceStandings, "standing">;
   readonly calls: Pick<Calls, "call" | "queue" | "get" | "list" | "cancel">;
+  readonly traces: Pick<MessageTraces, "accept" | "refuse">;
+  /** The last messages of a device and what became of them, newest first. */
+  messages(product: string, device: string, limit: number): Promise<readonly ListedMessage[]>;
   /** Committed state of a device's actor; undefined if it never had a message. */
   peekState(address: string): Promise<DeviceState | undefined>;
   /** Committed open calls of a device; undefined if there are none. */

@@ -12,6 +12,7 @@ import type {
 import { packHead } from "../../runtime/log/record.ts";
 import type { StoppedPartitions } from "../../runtime/log/stopped_partitions.ts";
 import type { Logger } from "../../runtime/logger.ts";
+import type { MessageTraces } from "../../actors/device/message_traces.ts";
 import type { DeviceDirectory } from "../../actors/device/directory.ts";
 import { deviceAddress, type DeviceMessage } from "../../actors/device/messages.ts";
 import type { ByteBudget } from "./byte_queue.ts";
@@ -40,6 +41,7 @@ export interface MqttPorts {
   readonly refuse: (reason: string) => void;
   /** Actors whose messages are refused until an operator acts. */
   readonly suspended: SuspendedAddresses;
+  readonly traces: Pick<MessageTraces, "accept" | "refuse">;
   /** Devices, `{product}/{device}`, whose actors are to be told how they are; outlives a gateway. */
   readonly untold: Set<string>;
   /** Partitions none of whose devices is connected until an operator acts. */

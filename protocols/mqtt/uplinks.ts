@@ -5,8 +5,9 @@
 import type { Buffer } from "node:buffer";
 import type { Issue } from "../../runtime/errors.ts";
 import type { GatewayRow } from "../../runtime/log/partition_log.ts";
+import type { TraceFacts } from "../../actors/device/message_ring.ts";
 import { type Carried, withCarried } from "../../actors/device/carried.ts";
-import { type DecodedUplink, decodeUplink } from "../../actors/device/uplink.ts";
+import { type DecodedUplink, decodeUplink, detailOf } from "../../actors/device/uplink.ts";
 import { denialOf } from "./access.ts";
 import { ACK } from "./ack_queue.ts";
 import { close } from "./closing.ts";
@@ -28,8 +29,6 @@ import type { RetainedChange } from "./retained.ts";
 import { decodeTopic, isOwnTopic } from "./routing.ts";
 import { encodeSession } from "./session.ts";
 
-/** Paths of refused points that one `errors` message names. */
-const ISSUES_TOLD_MAX = 10;
 const RETAINED_FULL =
   "Cannot retain the message: too many, or too large, for its device or project";
 
@@ -254,26 +253,39 @@ function take(
     return refuseSuspended(state, connection, suffix);
   }
   const parts = carried === undefined ? decoded.parts : withCarried(decoded.parts, carried);
-  if (!accept(state, connection, parts, change)) return false;
+  const facts = factsOf(decoded.refused, carried);
+  if (!accept(state, connection, suffix, parts, change, facts)) return false;
   state.figures.pointsOffered += decoded.points;
   if (decoded.refused.length > 0) tellRefused(state, connection, suffix, decoded.refused);
   return true;
+}
+
+/** What a trace has of a message that was taken; undefined of almost all. */
+function factsOf(refused: readonly Issue[], carried: Carried | undefined): TraceFacts | undefined {
+  const userProperties = carried?.userProperties;
+  if (refused.length === 0) return userProperties && { userProperties };
+  const facts = { reason: "partially_refused", detail: detailOf(refused) };
+  return userProperties === undefined ? facts : { ...facts, userProperties };
 }
 
 /** Offers a message and queues its acknowledgement. */
 function accept(
   state: GatewayState,
   connection: Connection,
+  suffix: string,
   parts: readonly Uint8Array[],
   change?: RetainedChange,
+  facts?: TraceFacts,
 ): boolean {
   const append = frame.qos === 2
     ? offerOnce(state, connection, parts, change?.row)
     : offer(state, connection.identity!.target, parts, change?.row);
   if (append === undefined) return false;
+  const bytes = frame.payloadEnd - frame.payloadStart;
+  state.traces.accept(connection.identity!, "mqtt", suffix, bytes, state.nowMs, append, facts);
   change?.commit();
   state.figures.offered++;
-  acknowledge(state, connection, append, REASON.ok, frame.payloadEnd - frame.payloadStart);
+  acknowledge(state, connection, append, REASON.ok, bytes);
   return true;
 }
 
@@ -329,9 +341,22 @@ function refuse(
   reason: number = REASON.payloadInvalid,
 ): true {
   countRefusal(state, code);
+  traceRefused(state, connection, suffix, code, detail);
   acknowledge(state, connection, 0, reason, 0);
   tell(state, connection, suffix, code, detail);
   return true;
+}
+
+function traceRefused(
+  state: GatewayState,
+  connection: Connection,
+  topic: string,
+  reason: string,
+  detail: string,
+): void {
+  const bytes = frame.payloadEnd - frame.payloadStart;
+  const { nowMs, traces } = state;
+  traces.refuse(connection.identity!, "mqtt", topic, bytes, nowMs, { reason, detail });
 }
 
 /** Not load: until an operator acts, a repeat is refused as well. */
@@ -343,13 +368,14 @@ function refuseSuspended(state: GatewayState, connection: Connection, suffix: st
 /** On MQTT 3.1.1 there is no word for it but to close, as the standard allows. */
 function refuseOutside(state: GatewayState, connection: Connection, topic: string): true {
   const code = "outside_prefix";
+  const detail = `Cannot accept the topic: it is not under ${connection.identity!.prefix}`;
   countRefusal(state, code);
+  traceRefused(state, connection, topic, code, detail);
   if (!connection.isV5) {
     close(state, connection, 0, code);
     return true;
   }
   acknowledge(state, connection, 0, REASON.notAuthorized, 0);
-  const detail = `Cannot accept the topic: it is not under ${connection.identity!.prefix}`;
   const told = topic.slice(0, LIMITS.mqttFilterCharactersMax).toWellFormed();
   publishOnce(state, connection, "errors", { topic: told, code, detail });
   return true;
@@ -364,12 +390,6 @@ function tellRefused(
   state.figures.pointsRefused += refused.length;
   for (const issue of refused) state.refuse(`point_${issue.rule}`);
   tell(state, connection, suffix, "partially_refused", detailOf(refused));
-}
-
-function detailOf(refused: readonly Issue[]): string {
-  const told = refused.slice(0, ISSUES_TOLD_MAX).map(({ path, message }) => `${path}: ${message}`);
-  const more = refused.length - told.length;
-  return told.join("; ") + (more > 0 ? `; and ${more} more` : "");
 }
 
 function tell(
@@ -388,7 +408,8 @@ function askShadow(state: GatewayState, connection: Connection): boolean {
     return refuseSuspended(state, connection, "shadow/get");
   }
   const { id } = connection.identity!;
-  return accept(state, connection, [encodeMessage({ type: "shadowGet", session: id })]);
+  const parts = [encodeMessage({ type: "shadowGet", session: id })];
+  return accept(state, connection, "shadow/get", parts);
 }
 
 /** Answered at once: a time that waited for the log would be wrong. */

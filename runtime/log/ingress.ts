@@ -110,6 +110,8 @@ class Lane {
 
 export class GroupIngress implements Ingress {
   settled = 0;
+  /** Of the message that was offered last, among those of its partition in its append. */
+  lastIndex = 0;
   refusal: string | undefined;
   /** Sum of the open, sealed and in-flight appends; `<= unacknowledgedBytesMax`, but for one record. */
   unacknowledgedBytes = 0;
@@ -142,7 +144,7 @@ export class GroupIngress implements Ingress {
   offer(target: IngressTarget, parts: readonly Uint8Array[]): number | undefined {
     const length = lengthOf(target, parts);
     if (!this.#admit(length)) return undefined;
-    this.#lanes[target.partition]!.write(target.head, parts, length);
+    this.#write(target, parts, length);
     return this.#openNumber;
   }
 
@@ -160,7 +162,7 @@ export class GroupIngress implements Ingress {
     const length = lengthOf(target, parts);
     // Admitted as one: only `#admit` closes an append.
     if (!this.#admitWithRows(length, rows)) return undefined;
-    this.#lanes[target.partition]!.write(target.head, parts, length);
+    this.#write(target, parts, length);
     return this.#openNumber;
   }
 
@@ -244,6 +246,12 @@ export class GroupIngress implements Ingress {
     this.#cancelTimer?.();
     for (const waiting of this.#asks.values()) waiting.cancel();
     this.#asks.clear();
+  }
+
+  #write(target: IngressTarget, parts: readonly Uint8Array[], length: number): void {
+    const lane = this.#lanes[target.partition]!;
+    this.lastIndex = lane.count;
+    lane.write(target.head, parts, length);
   }
 
   /** @param rows Of different keys. */

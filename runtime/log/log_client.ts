@@ -8,6 +8,7 @@ import type { EngineEvent } from "../actor/engine_events.ts";
 import type { TransientEffect } from "../actor/batch.ts";
 import { UnavailableError } from "../errors.ts";
 import type { LogMethod, LogWorkerEvent, LogWorkerStart } from "./log_worker.ts";
+import type { AppendTrace } from "./append_times.ts";
 import type {
   Append,
   AppendOutcome,
@@ -160,6 +161,10 @@ export class LogClient {
   }
   readerCursors(names: readonly string[]): Promise<number[]> {
     return this.#call("readerCursors", names);
+  }
+  /** What became of appends of this process, in one partition. */
+  appendTimes(partition: Partition, appends: readonly number[]): Promise<AppendTrace[]> {
+    return this.#call("appendTimes", partition, appends);
   }
 
   #call<T>(method: LogMethod, ...args: readonly unknown[]): Promise<T> {

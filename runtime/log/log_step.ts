@@ -135,13 +135,16 @@ export class LogStep {
         break;
       }
     }
+    const firstOffsets: number[] = [];
     for (const segment of append.segments) {
+      const own = this.#own(segment.partition);
+      firstOffsets.push(own.nextOffset);
       this.#stage(segment.partition, "ingress", segment.count, [segment.bytes]);
-      this.#own(segment.partition).accepted += segment.count;
+      own.accepted += segment.count;
       this.#acceptedRecords += segment.count;
     }
     for (const row of append.rows) this.#rows.push(row);
-    return { ok: true, isRepeat: false };
+    return { ok: true, isRepeat: false, firstOffsets };
   }
 
   acquire(partitions: readonly Partition[]): number {

@@ -13,6 +13,7 @@ import type { TransientEffect } from "../actor/batch.ts";
 import { type Clock, systemClock, waitMs } from "../clock.ts";
 import { messageOf } from "../errors.ts";
 import { createStderrLogger, type Logger, type LogLevel } from "../logger.ts";
+import { AppendTimesOfLog } from "./append_times.ts";
 import { ChangedStates } from "./changed_states.ts";
 import type {
   Append,
@@ -31,6 +32,8 @@ export interface LogWorkerStart {
   /** Entry module of an engine process, a `file:` URL. */
   readonly engineEntry: string;
   readonly logLevel: LogLevel;
+  /** Reader whose store has the history: what traces call stored. */
+  readonly historyReader?: string;
   /** Names of all readers: the log is trimmed only behind the cursors of all of them. */
   readonly readers: readonly string[];
 }
@@ -72,9 +75,17 @@ export type LogWorkerEvent =
   | { readonly type: "lifecycle"; readonly events: readonly EngineEvent[] };
 
 /** What the main thread may ask for. */
-function methodsOf(log: PartitionLog, runner: EngineRunner) {
+function methodsOf(log: PartitionLog, runner: EngineRunner, times: AppendTimesOfLog) {
   return {
-    append: (append: Append) => log.append(append),
+    append: async (append: Append) => {
+      const outcome = await log.append(append);
+      const { tick } = log.head();
+      const cursorOf = (partition: Partition) => log.cursor(partition);
+      times.appended(append, outcome, cursorOf, tick, systemClock.nowMs());
+      return outcome;
+    },
+    appendTimes: (partition: Partition, appends: readonly number[]) =>
+      Promise.resolve(times.of(partition, appends)),
     peek: async (address: string) => (await log.loadStates([address]))[0],
     peekAll: (addresses: readonly string[]) => log.loadStates(addresses),
     statesAfter: (query: StateQuery) => log.statesAfter(query),
@@ -164,6 +175,7 @@ async function run(
   tellStops();
   // Of all readers only the views ask for it.
   const changed = new ChangedStates();
+  const times = new AppendTimesOfLog();
   const runner = new EngineRunner({
     log,
     partitions: Array.from({ length: PARTITIONS }, (_, partition) => partition),
@@ -178,7 +190,8 @@ async function run(
     clock,
     logger,
     onEffects: (effects) => post({ type: "effects", effects }),
-    onCommitted: ({ states }) => {
+    onCommitted: ({ partition, toCursor, states }) => {
+      times.handled(partition, toCursor, log.head().tick, clock.nowMs());
       for (const { address } of states) changed.add(address);
     },
     onActivities: () => post({ type: "activities" }),
@@ -188,23 +201,19 @@ async function run(
   runner.done.catch((fault) => post({ type: "failed", message: messageOf(fault) }));
   const token = await runner.acquired;
   const ports = new Map<string, Disposable>();
-  const attach = (start: LogReaderStart | LogTailStart) => {
-    const name = start.type === "tail" ? TAIL : start.name;
+  const attach = (reader: LogReaderStart | LogTailStart) => {
+    const name = reader.type === "tail" ? TAIL : reader.name;
     ports.get(name)?.[Symbol.dispose]();
-    const served = start.type === "tail"
-      ? serveTailPort(start.port, log, partitionOf)
-      : serveReaderPort(start.port, log, name, changed);
+    const isHistory = name === start.historyReader;
+    const onSaved = (tick: number) => isHistory && times.stored(tick, clock.nowMs());
+    const served = reader.type === "tail"
+      ? serveTailPort(reader.port, log, partitionOf)
+      : serveReaderPort(reader.port, log, name, changed, onSaved);
     ports.set(name, served);
   };
   const maintenance = maintain(log, clock, logger);
-  const methods = methodsOf(log, runner);
-  const answer = (call: LogCall) => {
-    const method = methods[call.method] as (...args: readonly unknown[]) => Promise<unknown>;
-    method(...call.args).then(
-      (value) => post({ type: "answer", id: call.id, value }),
-      (fault) => post({ type: "fault", id: call.id, message: messageOf(fault) }),
-    );
-  };
+  const methods = methodsOf(log, runner, times);
+  const answer = (call: LogCall) => answerCall(methods, call, post);
   const stop = async () => {
     maintenance.stop();
     for (const port of ports.values()) port[Symbol.dispose]();
@@ -212,6 +221,18 @@ async function run(
     await log[Symbol.asyncDispose]();
   };
   return { stop, answer, attach, epoch: log.epoch, token };
+}
+
+function answerCall(
+  methods: ReturnType<typeof methodsOf>,
+  call: LogCall,
+  post: (event: LogWorkerEvent) => void,
+): void {
+  const method = methods[call.method] as (...args: readonly unknown[]) => Promise<unknown>;
+  method(...call.args).then(
+    (value) => post({ type: "answer", id: call.id, value }),
+    (fault) => post({ type: "fault", id: call.id, message: messageOf(fault) }),
+  );
 }
 
 /** No reader has this name. */

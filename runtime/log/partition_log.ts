@@ -69,7 +69,8 @@ export interface GatewayRowQuery {
 export type StoredGatewayRow = Required<GatewayRow>;
 
 export type AppendOutcome =
-  | { readonly ok: true; readonly isRepeat: boolean }
+  /** `firstOffsets`: of its segments, in their order; a repeat does not know them. */
+  | { readonly ok: true; readonly isRepeat: boolean; readonly firstOffsets?: readonly number[] }
   /** Nothing was written. Send the same append again after `retryAfterMs`. */
   | {
     readonly ok: false;

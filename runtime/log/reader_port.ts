@@ -82,6 +82,7 @@ export function serveReaderPort(
   log: ReadableLog,
   reader: string,
   changed: Pick<ChangedStates, "take"> = NONE_CHANGED,
+  onSaved: (tick: number) => unknown = () => {},
 ): Disposable {
   const source = createLogSource(log, reader);
   const served = servePort<Request>(port, async (request): Promise<PortAnswer> => {
@@ -89,8 +90,10 @@ export function serveReaderPort(
       return copyOf(await source.readTicks(request.after, request.classes, request.bytesMax));
     }
     if (request.type === "changed") return { value: changed.take(request.limit) };
-    if (request.type === "save") await source.saveCursor(request.tick);
-    else await source.waitForMore(request.after);
+    if (request.type === "save") {
+      await source.saveCursor(request.tick);
+      onSaved(request.tick);
+    } else await source.waitForMore(request.after);
     return {};
   });
   return {

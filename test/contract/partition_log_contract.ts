@@ -52,6 +52,7 @@ function testAppends(test: Test): void {
     assert.deepEqual(await log.append(appendOf("g", 1, { 0: ["a", "b"], 2: ["x"] })), {
       ok: true,
       isRepeat: false,
+      firstOffsets: [0, 0],
     });
     clock.atMs -= 5_000;
     await log.append(appendOf("g", 2, { 0: ["c"] }));
@@ -70,7 +71,8 @@ function testAppends(test: Test): void {
     let log = await fixture.open();
     const append = appendOf("g", 1, { 1: ["a"] });
     const both = await Promise.all([log.append(append), log.append(append)]);
-    assert.deepEqual(both, [{ ok: true, isRepeat: false }, { ok: true, isRepeat: true }]);
+    const first = { ok: true, isRepeat: false, firstOffsets: [0] };
+    assert.deepEqual(both, [first, { ok: true, isRepeat: true }]);
     await log.append(appendOf("other", 1, { 1: ["b"] }));
     assert.deepEqual(await log.append(append), { ok: true, isRepeat: true });
     log = await fixture.open();

@@ -232,6 +232,7 @@ export function testFaults(test: Test): void {
     assert.deepEqual(await log.append(appendOf("g", 2, { 0: ["b"] })), {
       ok: true,
       isRepeat: false,
+      firstOffsets: [1],
     });
     assert.deepEqual(await pendingBodies(log, 0), ["b"]);
     assert.deepEqual((await fixture.open()).ledger(), log.ledger());

@@ -11,6 +11,8 @@ import { Calls } from "../../actors/command/calls.ts";
 import { startChangesFollower } from "../../actors/device/changes.ts";
 import type { DeviceFinder } from "../../actors/device/device_finder.ts";
 import { createDeviceDirectory } from "../../actors/device/device_directory.ts";
+import { listMessages } from "../../actors/device/message_list.ts";
+import { MessageTraces } from "../../actors/device/message_traces.ts";
 import type { PresenceRow } from "../../actors/device/messages.ts";
 import { DeviceTokens } from "../../actors/device/device_tokens.ts";
 import { DeviceRegistry } from "../../actors/device/registry.ts";
@@ -176,9 +178,23 @@ export class HttpHarness implements AsyncDisposable {
     this.ingress.onDownlink = (product, device) => this.app.polls.wake(product, device);
   }
 
-  #things(): Pick<HttpPorts, "products" | "devices" | "groups"> {
+  /** Every append is one of which nobody knows when it was handled. */
+  #traces(): Pick<HttpPorts, "traces" | "messages"> {
+    const traces = new MessageTraces(() => 0);
+    const settled = () => this.ingress.settled;
+    const log = {
+      appendTimes: (_: number, appends: readonly number[]) =>
+        Promise.resolve(appends.map(() => null)),
+      deadLetters: () => Promise.resolve([]),
+    };
+    const messages: HttpPorts["messages"] = (product, device, limit) =>
+      listMessages({ traces, settled, log }, product, device, limit);
+    return { traces, messages };
+  }
+
+  #things(): Pick<HttpPorts, "products" | "devices" | "groups" | "traces" | "messages"> {
     const { products, devices, groups } = this;
-    return { products, devices, groups };
+    return { products, devices, groups, ...this.#traces() };
   }
 
   #calls(): Calls {

@@ -1,5 +1,6 @@
 /** A gateway on a free port with everything around it under the test's control. */
 import type { DeviceDirectory } from "../../actors/device/directory.ts";
+import { MessageTraces } from "../../actors/device/message_traces.ts";
 import { type Clock, systemClock } from "../../runtime/clock.ts";
 import type { Issue } from "../../runtime/errors.ts";
 import { createLogger } from "../../runtime/logger.ts";
@@ -143,6 +144,7 @@ export async function startMqttFixture(options: FixtureOptions = {}): Promise<Mq
     refuse: (reason) => refusals.push(reason),
     suspended: options.suspended ?? new Set(),
     untold,
+    traces: new MessageTraces(() => 0),
     stopped: options.stopped ?? new StoppedPartitions(),
     incarnation: "i1",
     nextEpoch: () => ++epoch,

@@ -9,6 +9,7 @@ import { clusterRoutes } from "./cluster_routes.ts";
 import { deadLetterRoutes } from "./dead_letter_routes.ts";
 import { deviceRoutes } from "./device_routes.ts";
 import { eventRoutes } from "./event_routes.ts";
+import { messageRoutes } from "./message_routes.ts";
 import { endpointRoutes } from "./endpoint_routes.ts";
 import { groupRoutes } from "./group_routes.ts";
 import { healthRoutes } from "./health_routes.ts";
@@ -44,6 +45,7 @@ export function createRoutes(ports: HttpPorts, ingest: Ingest, feeds: LiveFeeds)
     ...callRoutes(ports),
     ...telemetryRoutes(ports),
     ...eventRoutes(ports),
+    ...messageRoutes(ports),
     ...liveRoutes(ports, feeds),
     ...jobRoutes(ports),
     ...importRoutes(ports),
