@@ -229,7 +229,7 @@ export const LIMITS = {
   modelVersionsMax: 50,
   /** Differences that are told of two models; breaking ones come first. */
   modelChangesMax: 200,
-  /** Bytes of one page of model versions, but for its first. */
+  /** Bytes of models in one page of products or of versions, but for its first. */
   modelPageBytesMax: 1024 * 1024,
   /** Nesting of struct and array types in a thing model. */
   typeDepthMax: 4,

@@ -177,14 +177,21 @@ export class Products {
     return row === undefined ? undefined : productOf(row);
   }
 
-  /** Refuses a cursor that is none of this order. */
+  /**
+   * A page ends early rather than with more than `modelPageBytesMax` of models, but for its first.
+   * Refuses a cursor that is none of this order.
+   */
   async list(query: ProductQuery): Promise<Outcome<Page<Product>>> {
     const order = orderOf(query.sort, ORDERS);
     const after = query.cursor === undefined ? undefined : positionIn(order, query.cursor);
     if (after === undefined && query.cursor !== undefined) return invalid([BAD_CURSOR]);
-    let select = this.#filtered(query).selectAll().orderBy(ordering(order)).limit(query.limit + 1);
-    if (after !== undefined) select = select.where(isAfter(order, after));
-    const { rows, nextCursor } = cutPage(order, await select.execute(), query.limit);
+    let page = this.#filtered(query).orderBy(ordering(order));
+    if (after !== undefined) page = page.where(isAfter(order, after));
+    const sizes = await page.select(({ fn }) => fn<number | null>("length", ["model"]).as("size"))
+      .limit(query.limit).execute();
+    const limit = withinBytes(sizes.map(({ size }) => Number(size ?? 0)));
+    const found = await page.selectAll().limit(limit + 1).execute();
+    const { rows, nextCursor } = cutPage(order, found, limit);
     return accepted({ items: rows.map(productOf), nextCursor });
   }
 
@@ -285,6 +292,13 @@ export class Products {
     if (q === "") return select;
     return select.where((where) => where.or([contains("key", q), contains("name", q)]));
   }
+}
+
+/** How many from the first on are within `modelPageBytesMax`; at least one. */
+function withinBytes(sizes: readonly number[]): number {
+  let bytes = 0;
+  const over = sizes.findIndex((size) => (bytes += size) > LIMITS.modelPageBytesMax);
+  return Math.max(1, over < 0 ? sizes.length : over);
 }
 
 function change(kind: "product_changed" | "product_deleted", product: string, atMs: number) {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import type { Outcome } from "../registry/outcome.ts";
-import type { ProductQuery } from "./products.ts";
+import { LIMITS } from "../../runtime/limits.ts";
+import type { Outcome, Page } from "../registry/outcome.ts";
+import type { Product, ProductQuery } from "./products.ts";
 import { openTestRegistry, TEST_NOW_MS } from "../../test/support/test_registry.ts";
 
 function valueOf<T>(outcome: Outcome<T>): T {
@@ -110,6 +111,26 @@ Deno.test("products are listed by pages that stay valid while products come and 
   assert.deepEqual(await found("0% OFF_"), ["a"]);
   assert.deepEqual(await found("%"), ["a"]);
   assert.deepEqual(await found("' or 1=1 --"), []);
+});
+
+Deno.test("a page of products ends early rather than with too many bytes of models", async () => {
+  await using registry = await openTestRegistry();
+  const { products, store } = registry;
+  for (const key of ["a", "b", "c", "d"]) valueOf(await products.create({ key }));
+  const large = "{}" + " ".repeat(0.6 * LIMITS.modelPageBytesMax);
+  for (const key of ["b", "c"]) {
+    await store.db.updateTable("products").set({ model: large }).where("key", "=", key).execute();
+  }
+  const pages: string[] = [];
+  let cursor: string | null = null;
+  do {
+    const page: Page<Product> = valueOf(
+      await products.list({ limit: 9, ...(cursor && { cursor }) }),
+    );
+    pages.push(page.items.map(({ key }) => key).join(""));
+    cursor = page.nextCursor;
+  } while (cursor !== null);
+  assert.deepEqual(pages, ["ab", "cd"]);
 });
 
 Deno.test("products are sorted, counted, and those of another project are not there", async () => {
