@@ -8,21 +8,6 @@ export const DEVICE_LIMITS = {
   groupDepthMax: 8,
   /** Groups that one device is in. */
   groupsPerDeviceMax: 32,
-  /** Conditions on values of one search. */
-  propertyConditionsMax: 4,
-  /** Values of one device that can be searched for, and characters of a text among them. */
-  indexedPropertiesMax: 64,
-  indexedTextCharactersMax: 256,
-  /**
-   * States that the index of values takes in one go, and the share of time it may work: at 0.1 it reads
-   * 3,000 states a second. Too much: it takes the processor from messages; too little: searches lag.
-   */
-  indexSliceStates: 128,
-  indexTimeShare: 0.1,
-  /** Longest that the index rests when states have changed. */
-  indexEveryMs: 500,
-  /** Addresses of changed states that wait for a reader; beyond it that reads all states again. */
-  changedStatesMax: 200_000,
   /** Last messages of one device that are traced; a bit each of one number says by which wire. */
   tracedMessages: 32,
   /** Bytes of all traces, about 2 KB a device; the device that was silent longest gives way. */
@@ -31,8 +16,6 @@ export const DEVICE_LIMITS = {
   tracedTextCharacters: 512,
   /** Appends of each partition whose times are remembered, 48 B each. */
   appendsRemembered: 2_048,
-  /** Matches of one condition up to which all are looked at and sorted, not the list walked along. */
-  searchNarrowRows: 2_000,
 } as const;
 
 assert(

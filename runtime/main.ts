@@ -297,7 +297,7 @@ class Node {
     });
     const views = viewsChild({
       entry: entries.viewsWorker,
-      dataDir: config.data.dir,
+      path: join(config.data.dir, "views.db"),
       openReader: () => log.openReader("views"),
       onStarted: (started) => parts.views = started,
     });

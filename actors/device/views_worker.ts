@@ -3,11 +3,12 @@ import type { Json } from "../../runtime/actor/behaviour.ts";
 import { messageOf, OverloadedError, UnavailableError } from "../../runtime/errors.ts";
 import type { CallQuery } from "../command/call_rows.ts";
 import type { CallRow } from "../command/messages.ts";
-import type { DeviceFilter, DeviceFinder, FinderQuery } from "./device_finder.ts";
 import type { PresenceRow } from "./messages.ts";
 import {
   type OnlineDevice,
   type RowRepair,
+  type SeenDevice,
+  type SeenQuery,
   VIEW_KEYS_MAX,
   type ViewRepairs,
   type Views,
@@ -27,8 +28,7 @@ interface ViewsCall {
   readonly method:
     | "rows"
     | "presence"
-    | "list"
-    | "count"
+    | "bySeen"
     | "calls"
     | "reach"
     | "repair"
@@ -45,21 +45,20 @@ type ViewsAnswer =
 const CALLS_MAX = 1_000;
 
 /** Views that know how far they have read the log. */
-export type ReadViews = Views & ViewRepairs & DeviceFinder & Pick<ViewsReader, "reach">;
+export type ReadViews = Views & ViewRepairs & Pick<ViewsReader, "reach">;
 
 /** Answers calls with `views`, on the inside. Dispose: no call is answered any more. */
 export function startViewsWorker(
   scope: ViewsEndpoint,
   views: Views & ViewRepairs,
   reader: Pick<ViewsReader, "reach">,
-  finder: DeviceFinder,
 ): Disposable {
   const listener = async ({ data }: MessageEvent) => {
     const call = data as ViewsCall | undefined;
     if (call?.type !== "views_call") return;
     const { id } = call;
     try {
-      const value = await answer(views, reader, finder, call);
+      const value = await answer(views, reader, call);
       scope.postMessage({ type: "views_answer", id, value } satisfies ViewsAnswer);
     } catch (fault) {
       scope.postMessage(
@@ -74,7 +73,6 @@ export function startViewsWorker(
 function answer(
   views: Views & ViewRepairs,
   reader: Pick<ViewsReader, "reach">,
-  finder: DeviceFinder,
   { method, parameters }: ViewsCall,
 ): Promise<unknown> {
   const [first, second, third] = parameters;
@@ -83,10 +81,8 @@ function answer(
       return views.rows(first as string, second as string[]);
     case "presence":
       return views.presence(first as string[]);
-    case "list":
-      return finder.list(first as FinderQuery);
-    case "count":
-      return finder.count(first as DeviceFilter);
+    case "bySeen":
+      return views.bySeen(first as SeenQuery);
     case "calls":
       return views.calls(first as CallQuery);
     case "reach":
@@ -132,8 +128,7 @@ export function createViewsClient(worker: ViewsEndpoint): ReadViews & Disposable
     rows: async (view, keys) => await ask<ReadonlyMap<string, Json>>("rows", view, bounded(keys)),
     presence: async (keys) =>
       await ask<ReadonlyMap<string, PresenceRow>>("presence", bounded(keys)),
-    list: (query) => ask("list", query),
-    count: (filter) => ask("count", filter),
+    bySeen: (query) => ask<readonly SeenDevice[]>("bySeen", query),
     calls: (query) => ask<readonly CallRow[]>("calls", query),
     reach: (tick) => ask<void>("reach", tick),
     repair: (rows) => ask("repair", rows),

@@ -30,7 +30,7 @@ async function runFaults(context: BenchContext): Promise<RowResult> {
   await using fleet = await Fleet.start(
     context.directory,
     connections + 2 * runs,
-    { entry: "test/support/faulty_main.ts" },
+    "test/support/faulty_main.ts",
   );
   const bad = fleet.devices.slice(connections);
   const faults: string[] = [];
