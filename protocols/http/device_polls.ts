@@ -180,7 +180,7 @@ export class DevicePolls implements Disposable {
       }
       if (poll.resolve !== undefined) this.#wait(poll);
     } catch (fault) {
-      forgetFetched(poll.session); // What was fetched with it nobody has.
+      this.#fetchAgain(poll.session); // What was fetched with it nobody has.
       const { instance } = poll;
       const problem = fault instanceof TimeoutError
         ? problemResponse("unavailable", "Cannot fetch the calls now: no answer in time", instance)
@@ -232,7 +232,7 @@ export class DevicePolls implements Disposable {
   #answer(poll: Poll, { calls, desired }: Downlinks): void {
     const { session } = poll;
     if (poll.resolve === undefined) { // It ended while its calls were fetched.
-      forgetFetched(session);
+      this.#fetchAgain(session);
       return;
     }
     if (desired !== undefined) {
@@ -243,6 +243,13 @@ export class DevicePolls implements Disposable {
       session.offered = { version, pauseMs, againAtMs };
     }
     this.#finish(poll, answerOf(calls, desired));
+  }
+
+  /** What a poll that has ended fetched: the one that took its place may wait for just that. */
+  #fetchAgain(session: PollSession): void {
+    forgetFetched(session);
+    const current = this.#polls.get(session.poster.key);
+    if (current?.session === session) void this.#look(current);
   }
 
   /** Until its time is over, or what was handed out is to be offered again. */

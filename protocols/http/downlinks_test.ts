@@ -211,6 +211,30 @@ Deno.test("a second poll ends the first, and hung peers leave when they are gone
   assert.equal(fixture.harness.app.figures().polls, 0);
 });
 
+Deno.test("a poll gets at once what was being fetched for the one whose place it took", async () => {
+  await using fixture = await Fixture.open();
+  const { ingress, app } = fixture.harness;
+  const callId = await fixture.call();
+  const ask = ingress.ask.bind(ingress);
+  const underWay = Promise.withResolvers<void>();
+  ingress.ask = async (address, message) => {
+    const reply = await ask(address, message);
+    await underWay.promise;
+    return reply;
+  };
+  const first = fixture.poll("?waitMs=60000");
+  await fixture.handled();
+  assert.equal(fixture.row(callId)?.status, "sent");
+  const second = fixture.poll("?waitMs=60000");
+  await fixture.handled();
+  assert.equal((await first).status, 409);
+  ingress.ask = ask;
+  underWay.resolve();
+  await fixture.handled();
+  assert.equal(app.figures().polls, 0, "it does not wait for the repeat of the call");
+  assert.deepEqual(idsOf(await second), [callId]);
+});
+
 Deno.test("polls end when their device may not any more, and when the gateway ends", async () => {
   for (const how of ["disable", "delete", "rotate", "close"]) {
     await using fixture = await Fixture.open();
