@@ -38,6 +38,8 @@ export const JOB_LIMITS = {
   jobSliceBytes: 256 * 1024,
   /** Bytes of one line of an upload. */
   jobLineBytesMax: 65_536,
+  /** Empty lines of an upload that are read at a stretch: as long as a slice cannot end. */
+  jobEmptyLinesMax: 100,
   /** How old a point of an import may be, days. */
   importLateDaysMax: 7_305,
   /** Refused lines that an import's result lists; all are counted. */

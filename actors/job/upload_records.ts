@@ -68,13 +68,22 @@ export class UploadRecords {
     return this.#lines.place;
   }
 
-  /** Passes over empty lines. Undefined: there is none any more. */
+  /**
+   * Passes over empty lines; too many of them are a record that is refused, so that who reads can
+   * pause and stop. Undefined: there is none any more.
+   */
   async next(): Promise<UploadedRecord | undefined> {
     const from = this.#lines.place.bytes;
+    let empty = 0;
     for (;;) {
       const line = await this.#lines.next();
       if (line === undefined) return undefined;
-      if (line.fault === undefined && line.text.trim() === "") continue;
+      if (line.fault === undefined && line.text.trim() === "") {
+        if (++empty < JOB_LIMITS.jobEmptyLinesMax) continue;
+        const message = `Cannot read so many empty lines: jobEmptyLinesMax is ${empty}`;
+        const issue = { path: "", rule: "empty", message };
+        return { ok: false, line: line.number, issue, bytes: this.#lines.place.bytes - from };
+      }
       const parsed = this.#columns === undefined
         ? parseObject(line)
         : await this.#parseRow(this.#columns, line);

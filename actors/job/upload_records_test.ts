@@ -107,3 +107,14 @@ Deno.test("a table whose columns are not such is refused", async () => {
     await assert.rejects(recordsOf(table, "csv"), JobError, table);
   }
 });
+
+Deno.test("empty lines are passed over, and too many at a stretch end the reading of a record", async () => {
+  const { jobEmptyLinesMax } = JOB_LIMITS;
+  const row = '{"a":1,"b":2}\n';
+  const few = await recordsOf(row + "\n".repeat(jobEmptyLinesMax - 1) + row, "ndjson");
+  assert.deepEqual(few.map(({ ok }) => ok), [true, true]);
+  const many = await recordsOf(row + " \n".repeat(2 * jobEmptyLinesMax + 1) + row, "ndjson");
+  assert.deepEqual(many.map(({ ok }) => ok), [true, false, false, true]);
+  assert.deepEqual(many.map(({ line }) => line), [1, 101, 201, 203]);
+  assert.equal(many[1]!.bytes, 2 * jobEmptyLinesMax);
+});
