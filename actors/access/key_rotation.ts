@@ -73,19 +73,21 @@ export class KeyRotation implements AsyncDisposable {
         return refused("in_use", message);
       }
       const present = readKeyFile(source.path);
-      if (present === undefined || present[0].id !== keyring.currentId) {
+      if (present === undefined || !present.some(({ id }) => id === keyring.currentId)) {
         const message = `Cannot make a master key: ${source.path} is not what this node started ` +
           "with. Put it back from its copy";
         return refused("in_use", message);
       }
-      if (present.length >= KEYS_MAX) {
+      // The new key of a change that got no further than the file is taken, not another one made.
+      const isBegun = present[0].id !== keyring.currentId;
+      if (!isBegun && present.length >= KEYS_MAX) {
         const message =
           `Cannot make another master key: ${present.length} are in use. The oldest ` +
           "goes once nothing is sealed with it, an hour after it was replaced at the earliest";
         return refused("in_use", message);
       }
-      const keys: MasterKeys = [createMasterKey(random), ...present];
-      writeKeyFile(source.path, keys);
+      const keys: MasterKeys = isBegun ? present : [createMasterKey(random), ...present];
+      if (!isBegun) writeKeyFile(source.path, keys);
       await recordKey(store, new Keyring(keys, random), clock.nowMs());
       keyring.replace(keys);
       logger.info("master key taken into use", { key: keyring.currentId });

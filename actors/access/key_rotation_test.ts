@@ -237,3 +237,25 @@ Deno.test("a key file that is another one meanwhile is not touched", async () =>
   assert.equal((await node.rotation.rotate()).ok, false);
   assert.equal(readKeyFile(fixture.path), undefined);
 });
+
+Deno.test("a change that the registry refused after its first step is taken up by the next one", async () => {
+  await using fixture = await Fixture.open();
+  await using node = await fixture.start();
+  const { keyring, rotation } = node;
+  const old = keyring.currentId;
+  const { store } = fixture.registry;
+  await store.write((writer) =>
+    writer.run(
+      "create trigger full before insert on master_keys begin select raise(abort, 'full'); end",
+    )
+  );
+  await assert.rejects(rotation.rotate(), /full/);
+  assert.equal(keyring.currentId, old);
+  const [begun] = readKeyFile(fixture.path)!;
+  assert.notEqual(begun.id, old);
+  await store.write((writer) => writer.run("drop trigger full"));
+  assert.ok((await rotation.rotate()).ok);
+  assert.equal(keyring.currentId, begun.id);
+  assert.deepEqual(readKeyFile(fixture.path)!.map(({ id }) => id), [begun.id, old]);
+  assert.deepEqual(rotation.list().map(({ id }) => id), [begun.id, old]);
+});
