@@ -1,7 +1,8 @@
 /**
  * After a crash the devices that were connected still count as online: their sessions died with the
  * process. The sweep tells each such actor that its session ended, at a bounded rate, once the views
- * have caught up with the log.
+ * have caught up with the log; and once more when actors have handled what was pending at the start,
+ * since a login among it comes online only then.
  */
 import { type Clock, waitMs } from "../../runtime/clock.ts";
 import { messageOf } from "../../runtime/errors.ts";
@@ -16,6 +17,8 @@ export interface PresenceSweepOptions {
   readonly views: () => Views | undefined;
   /** Whether the views have seen all that was in the log at the start. */
   readonly hasCaughtUp: () => Promise<boolean>;
+  /** Whether all that was pending at the start is handled, and the views have seen what came of it. */
+  readonly hasHandled: () => Promise<boolean>;
   /** Resolves when the message is durable. */
   readonly send: (address: string, body: Uint8Array) => Promise<void>;
   readonly clock: Clock;
@@ -47,17 +50,19 @@ export function startPresenceSweep(options: PresenceSweepOptions): PresenceSweep
 async function run(options: PresenceSweepOptions, isStopping: () => boolean): Promise<void> {
   const { clock, logger } = options;
   let swept = 0;
-  let after = "";
-  while (!isStopping()) {
-    try {
-      const page = await sweepPage(options, after);
-      swept += page?.length ?? 0;
-      after = page?.at(-1)?.session ?? after;
-      if (page !== undefined && page.length < PAGE) break;
-    } catch (fault) {
-      logger.warn("presence sweep waits", { fault: messageOf(fault) });
+  for (const isDue of [options.hasCaughtUp, options.hasHandled]) {
+    let after = "";
+    while (!isStopping()) {
+      try {
+        const page = await sweepPage(options, isDue, after);
+        swept += page?.length ?? 0;
+        after = page?.at(-1)?.session ?? after;
+        if (page !== undefined && page.length < PAGE) break;
+      } catch (fault) {
+        logger.warn("presence sweep waits", { fault: messageOf(fault) });
+      }
+      await waitMs(clock, PAUSE_MS);
     }
-    await waitMs(clock, PAUSE_MS);
   }
   if (swept > 0) logger.info("dead sessions were closed", { swept });
 }
@@ -69,10 +74,11 @@ async function run(options: PresenceSweepOptions, isStopping: () => boolean): Pr
  */
 async function sweepPage(
   options: PresenceSweepOptions,
+  isDue: () => Promise<boolean>,
   after: string,
 ): Promise<readonly OnlineDevice[] | undefined> {
   const views = options.views();
-  if (views === undefined || !await options.hasCaughtUp()) return undefined;
+  if (views === undefined || !await isDue()) return undefined;
   const online = await views.onlineWithOtherIncarnation(options.incarnation, PAGE, after);
   await Promise.all(online.map(({ key, session }) => {
     const message: DeviceMessage = { type: "disconnected", session, reason: NODE_RESTARTED };

@@ -19,10 +19,12 @@ Deno.test("sessions of a process that died are ended, those of this one are not"
   const told: string[] = [];
   let isDown = true;
   let hasCaughtUp = false;
+  let hasHandled = false;
   const sweep = startPresenceSweep({
     incarnation: "new",
     views: () => views,
     hasCaughtUp: () => Promise.resolve(hasCaughtUp),
+    hasHandled: () => Promise.resolve(hasHandled),
     send: async (address, body) => {
       if (isDown) throw new Error("the log is down");
       const message = JSON.parse(new TextDecoder().decode(body));
@@ -38,8 +40,12 @@ Deno.test("sessions of a process that died are ended, those of this one are not"
   assert.deepEqual(told, []);
   isDown = false;
   await clock.advance(1_000);
-  await sweep.done;
   assert.deepEqual(told, ["device/pump/a disconnected old.1"]);
+  await show("pump/c", "old.2"); // Its login was pending when the process died.
+  hasHandled = true;
+  await clock.advance(1_000);
+  await sweep.done;
+  assert.deepEqual(told.slice(1), ["device/pump/c disconnected old.2"]);
 });
 
 Deno.test("sessions whose actors handle nothing hold up none behind them, and are told once", async () => {
@@ -56,6 +62,7 @@ Deno.test("sessions whose actors handle nothing hold up none behind them, and ar
     incarnation: "new",
     views: () => views,
     hasCaughtUp: () => Promise.resolve(true),
+    hasHandled: () => Promise.resolve(false),
     send: (address) => {
       if (told.length === 700 && failures-- > 0) return Promise.reject(new Error("no room"));
       told.push(address);
@@ -65,7 +72,9 @@ Deno.test("sessions whose actors handle nothing hold up none behind them, and ar
     logger: silentLogger,
   });
   await clock.advance(1_000);
-  await sweep.done;
   assert.equal(new Set(told).size, 1_200);
   assert.ok(told.length < 1_200 + 500, "a page is told again after a failure, no more");
+  const ended = sweep[Symbol.asyncDispose]();
+  await clock.advance(1_000);
+  await ended;
 });
