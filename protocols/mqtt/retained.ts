@@ -7,7 +7,6 @@
  * 1. `load` at the start; no session is opened before `isLoaded`.
  * 2. `plan` a change, hand its row to the log, and only when that took it, `commit` it.
  */
-import { messageOf } from "../../runtime/errors.ts";
 import type { GatewayRow } from "../../runtime/log/partition_log.ts";
 import { MQTT_LIMITS } from "../../runtime/mqtt_limits.ts";
 import type { GatewayState } from "./gateway_state.ts";
@@ -19,6 +18,7 @@ import {
   type RetainedMessage,
   sizeOf,
 } from "./retained_row.ts";
+import { RowLoading } from "./row_loading.ts";
 import { isMatch } from "./topic.ts";
 
 interface OfDevice {
@@ -40,14 +40,9 @@ export interface RetainedChange {
   commit(): void;
 }
 
-/** First wait after rows could not be read. */
-const RETRY_MS = 500;
-
 export class Retained implements Disposable {
-  isLoaded = false;
-  /** Resolves when all rows are known. */
-  readonly loaded: Promise<void>;
   readonly #state: GatewayState;
+  readonly #loading: RowLoading;
   readonly #devices = new Map<string, OfDevice>();
   readonly #projects = new Map<string, Total>();
   readonly #all: Total = { count: 0, bytes: 0 };
@@ -56,15 +51,19 @@ export class Retained implements Disposable {
   /** Deleted while rows are read. */
   readonly #forgotten = new Set<string>();
   #lookedAtMs = 0;
-  #finishLoading: () => void;
-  #cancelRetry = () => {};
-  #isStopped = false;
 
   constructor(state: GatewayState) {
     this.#state = state;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.loaded = promise;
-    this.#finishLoading = resolve;
+    this.#loading = new RowLoading(state, "retained messages");
+  }
+
+  get isLoaded(): boolean {
+    return this.#loading.isLoaded;
+  }
+
+  /** Resolves when all rows are known. */
+  get loaded(): Promise<void> {
+    return this.#loading.loaded;
   }
 
   get count(): number {
@@ -76,27 +75,12 @@ export class Retained implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#isStopped = true;
-    this.#cancelRetry();
+    this.#loading[Symbol.dispose]();
   }
 
   async load(): Promise<void> {
-    const { clock, logger } = this.#state;
-    let after = "";
-    while (!this.#isStopped) {
-      try {
-        const next = await this.#loadPage(after);
-        if (next === undefined) break;
-        after = next;
-      } catch (fault) {
-        logger.warn("retained messages cannot be read, trying again", { fault: messageOf(fault) });
-        await new Promise<void>((resolve) => this.#cancelRetry = clock.after(RETRY_MS, resolve));
-      }
-    }
-    if (this.#isStopped) return;
-    this.isLoaded = true;
+    await this.#loading.run((after) => this.#loadPage(after));
     this.#forgotten.clear();
-    this.#finishLoading();
   }
 
   /**

@@ -9,7 +9,6 @@
  * 2. `settle` for each connection that opens, before anything else is told of it.
  * 3. `lost` or `drop` for each connection that had a will and ends.
  */
-import { messageOf } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import { untilDurable } from "../../runtime/log/ingress.ts";
 import type { GatewayRow } from "../../runtime/log/partition_log.ts";
@@ -17,6 +16,7 @@ import { type Carried, withCarried } from "../../actors/device/carried.ts";
 import { countRefusal, type GatewayState, isSuspended, targetOf } from "./gateway_state.ts";
 import { carriedOf, NO_PROPERTIES } from "./publish_properties.ts";
 import { decodeTopic, isOwnTopic } from "./routing.ts";
+import { RowLoading } from "./row_loading.ts";
 import { decodeWill, encodeWill, type Will, WILL_PREFIX, willKey } from "./will_row.ts";
 
 interface PendingWill {
@@ -25,28 +25,27 @@ interface PendingWill {
   readonly dueAtMs: number;
 }
 
-/** First wait after rows could not be read. */
-const RETRY_MS = 500;
-
 export class Wills implements Disposable {
-  isLoaded = false;
-  /** Resolves when all rows of gateways before this one are known. */
-  readonly loaded: Promise<void>;
   readonly #state: GatewayState;
+  readonly #loading: RowLoading;
   /** Of devices whose connection is gone, by `{product}/{device}`. */
   readonly #pending = new Map<string, PendingWill>();
   /** Whose row it is, if one is written or on its way: a connection may end behind its successor. */
   readonly #owners = new Map<string, Will>();
   #bytes = 0;
-  #finishLoading: () => void;
-  #cancelRetry = () => {};
-  #isStopped = false;
 
   constructor(state: GatewayState) {
     this.#state = state;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.loaded = promise;
-    this.#finishLoading = resolve;
+    this.#loading = new RowLoading(state, "wills");
+  }
+
+  get isLoaded(): boolean {
+    return this.#loading.isLoaded;
+  }
+
+  /** Resolves when all rows of gateways before this one are known. */
+  get loaded(): Promise<void> {
+    return this.#loading.loaded;
   }
 
   /** Wills of absent devices that wait for their time. */
@@ -60,27 +59,12 @@ export class Wills implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#isStopped = true;
-    this.#cancelRetry();
+    this.#loading[Symbol.dispose]();
   }
 
   /** Reads what gateways before this one left: the connections of all of it are gone. */
   async load(): Promise<void> {
-    const { clock, logger } = this.#state;
-    let after = "";
-    while (!this.#isStopped) {
-      try {
-        const next = await this.#loadPage(after);
-        if (next === undefined) break;
-        after = next;
-      } catch (fault) {
-        logger.warn("wills cannot be read, trying again", { fault: messageOf(fault) });
-        await new Promise<void>((resolve) => this.#cancelRetry = clock.after(RETRY_MS, resolve));
-      }
-    }
-    if (this.#isStopped) return;
-    this.isLoaded = true;
-    this.#finishLoading();
+    await this.#loading.run((after) => this.#loadPage(after));
   }
 
   /** Makes a will durable, of a connection that is not told yet that it is accepted. */
