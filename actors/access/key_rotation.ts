@@ -8,6 +8,7 @@
  * 3. the keyring seals with it.
  * Order of an end: the row says so (no `check_text`), the key leaves the file, the row goes.
  */
+import { type BackgroundTask, startBackgroundTask } from "../../runtime/background_task.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import { messageOf } from "../../runtime/errors.ts";
 import { HTTP_LIMITS } from "../../runtime/http_limits.ts";
@@ -52,14 +53,17 @@ export class KeyRotation implements AsyncDisposable {
   readonly #options: KeyRotationOptions;
   /** Changes of the key file, one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
-  #running: Promise<void> | undefined;
-  #isDue = false;
-  #isStopping = false;
-  #cancelTimer = () => {};
+  readonly #task: BackgroundTask;
 
   constructor(options: KeyRotationOptions) {
     this.#options = options;
-    this.#wake();
+    this.#task = startBackgroundTask({
+      clock: options.clock,
+      pass: (isStopping) => this.#pass(isStopping),
+      onFault: (fault) =>
+        options.logger.warn("the change of the master key waits", { fault: messageOf(fault) }),
+      retryMs: RETRY_MS,
+    });
   }
 
   /** Takes a new key into use. @throws {ConflictError} The key file cannot be used. */
@@ -91,7 +95,7 @@ export class KeyRotation implements AsyncDisposable {
       await recordKey(store, new Keyring(keys, random), clock.nowMs());
       keyring.replace(keys);
       logger.info("master key taken into use", { key: keyring.currentId });
-      this.#wake();
+      this.#task.wake();
       return accepted(this.list());
     });
   }
@@ -108,14 +112,12 @@ export class KeyRotation implements AsyncDisposable {
   }
 
   /** Resolves when nothing is to be done at the moment. */
-  async idle(): Promise<void> {
-    while (this.#running !== undefined) await this.#running;
+  idle(): Promise<void> {
+    return this.#task.idle();
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#isStopping = true;
-    this.#cancelTimer();
-    await this.#running;
+  [Symbol.asyncDispose](): PromiseLike<void> {
+    return this.#task[Symbol.asyncDispose]();
   }
 
   #alone<Result>(work: () => Promise<Result>): Promise<Result> {
@@ -124,36 +126,11 @@ export class KeyRotation implements AsyncDisposable {
     return turn;
   }
 
-  #wake(): void {
-    this.#isDue = true;
-    if (this.#isStopping) return;
-    this.#running ??= this.#run();
-  }
-
-  async #run(): Promise<void> {
-    const { clock, logger } = this.#options;
-    this.#cancelTimer();
-    let againMs = Infinity;
-    while (this.#isDue && !this.#isStopping) {
-      this.#isDue = false;
-      try {
-        againMs = await this.#pass();
-      } catch (fault) {
-        logger.warn("the change of the master key waits", { fault: messageOf(fault) });
-        againMs = RETRY_MS;
-      }
-    }
-    this.#running = undefined;
-    if (this.#isStopping || againMs === Infinity) return;
-    this.#cancelTimer = clock.after(againMs, () => this.#wake());
-  }
-
   /** Seals again what older keys sealed, and ends those. @returns When to look again. */
-  async #pass(): Promise<number> {
+  async #pass(isStopping: () => boolean): Promise<number> {
     const { store, keyring, clock, logger } = this.#options;
     const stored = storedKeys(store);
     if (stored.length === 1) return Infinity;
-    const isStopping = () => this.#isStopping;
     let broken = 0;
     for (const text of SEALED_TEXTS) {
       broken += await resealTexts({ store, keyring, clock, isStopping }, text);
@@ -163,7 +140,7 @@ export class KeyRotation implements AsyncDisposable {
     let againMs = Infinity;
     for (const key of stored.filter(({ id }) => id !== keyring.currentId)) {
       const leftMs = key.isEnding ? 0 : endsAtMs(key, stored) - clock.nowMs();
-      if (leftMs <= 0 && !this.#isStopping) await this.#alone(() => this.#end(key.id));
+      if (leftMs <= 0 && !isStopping()) await this.#alone(() => this.#end(key.id));
       else againMs = Math.min(againMs, leftMs);
     }
     return againMs;

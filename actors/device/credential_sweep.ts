@@ -3,6 +3,7 @@
  * since they were changed, and old secrets whose overlap has ended. In small transactions; what a crash
  * leaves is found at the next start.
  */
+import { startBackgroundTask } from "../../runtime/background_task.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import { messageOf } from "../../runtime/errors.ts";
 import type { Logger } from "../../runtime/logger.ts";
@@ -28,42 +29,20 @@ const EVERY_MS = 600_000;
 
 export function startCredentialSweep(options: CredentialSweepOptions): CredentialSweep {
   const { clock, logger, changes } = options;
-  let running: Promise<void> | undefined;
-  let isAgain = false;
-  let isStopping = false;
-  let cancelTimer = () => {};
-
-  const run = async () => {
-    do {
-      isAgain = false;
-      try {
-        await sweep(options, () => isStopping);
-      } catch (fault) {
-        logger.warn("credentials could not be swept", { fault: messageOf(fault) });
-      }
-    } while (isAgain && !isStopping);
-    running = undefined;
-  };
-  const wake = () => {
-    if (isStopping) return;
-    isAgain = true;
-    cancelTimer();
-    cancelTimer = clock.after(EVERY_MS, wake);
-    running ??= run();
-  };
-  const unfollow = changes.onChange((change) => {
-    if (change.kind === "product_changed" || change.kind === "reset") wake();
+  const task = startBackgroundTask({
+    clock,
+    pass: (isStopping) => sweep(options, isStopping).then(() => EVERY_MS),
+    onFault: (fault) => logger.warn("credentials could not be swept", { fault: messageOf(fault) }),
+    retryMs: EVERY_MS,
   });
-  wake();
+  const unfollow = changes.onChange((change) => {
+    if (change.kind === "product_changed" || change.kind === "reset") task.wake();
+  });
   return {
-    idle: async () => {
-      while (running !== undefined) await running;
-    },
+    idle: task.idle,
     async [Symbol.asyncDispose]() {
-      isStopping = true;
       unfollow();
-      cancelTimer();
-      await running;
+      await task[Symbol.asyncDispose]();
     },
   };
 }

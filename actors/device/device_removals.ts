@@ -4,6 +4,7 @@
  * durable, and moves only after the removal is. A device of the same name is not made before
  * (`isRemovalPending`), so that nothing of the new one can be taken for the old one's.
  */
+import { startBackgroundTask } from "../../runtime/background_task.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import { messageOf } from "../../runtime/errors.ts";
 import type { Logger } from "../../runtime/logger.ts";
@@ -40,42 +41,21 @@ const RETRY_MS = 1_000;
 
 export function startDeviceRemovals(options: DeviceRemovalsOptions): DeviceRemovals {
   const { clock, logger, changes } = options;
-  let running: Promise<void> | undefined;
-  let isAgain = false;
-  let isStopping = false;
-  let cancelRetry = () => {};
-
-  const run = async () => {
-    do {
-      isAgain = false;
-      try {
-        await removeDeleted(options, () => isStopping);
-      } catch (fault) {
-        logger.warn("deleted devices could not be removed", { fault: messageOf(fault) });
-        cancelRetry();
-        cancelRetry = clock.after(RETRY_MS, wake);
-      }
-    } while (isAgain && !isStopping);
-    running = undefined;
-  };
-  const wake = () => {
-    if (isStopping) return;
-    isAgain = true;
-    running ??= run();
-  };
-  const unfollow = changes.onChange((change) => {
-    if (change.kind === "device_deleted" || change.kind === "reset") wake();
+  const task = startBackgroundTask({
+    clock,
+    pass: (isStopping) => removeDeleted(options, isStopping).then(() => Infinity),
+    onFault: (fault) =>
+      logger.warn("deleted devices could not be removed", { fault: messageOf(fault) }),
+    retryMs: RETRY_MS,
   });
-  wake();
+  const unfollow = changes.onChange((change) => {
+    if (change.kind === "device_deleted" || change.kind === "reset") task.wake();
+  });
   return {
-    idle: async () => {
-      while (running !== undefined) await running;
-    },
+    idle: task.idle,
     async [Symbol.asyncDispose]() {
-      isStopping = true;
       unfollow();
-      cancelRetry();
-      await running;
+      await task[Symbol.asyncDispose]();
     },
   };
 }

@@ -3,6 +3,7 @@
  * crash: a project's row is the last to go. Devices go as if each had been deleted alone, so that
  * gateways, actors and the log follow.
  */
+import { type BackgroundTask, startBackgroundTask } from "../../runtime/background_task.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import { messageOf } from "../../runtime/errors.ts";
 import type { Logger } from "../../runtime/logger.ts";
@@ -19,12 +20,8 @@ export interface ProjectRemovalsOptions {
   readonly logger: Logger;
 }
 
-export interface ProjectRemovals extends AsyncDisposable {
-  /** Looks for deleted projects. */
-  wake(): void;
-  /** Resolves when nothing is left of those deleted up to now, or the rest is tried again later. */
-  idle(): Promise<void>;
-}
+/** Woken when a project is deleted. */
+export type ProjectRemovals = BackgroundTask;
 
 const SLICE_ROWS = 200;
 const AUDIT_ROWS = 2_000;
@@ -41,41 +38,13 @@ export const PROJECT_TABLES = [
 
 export function startProjectRemovals(options: ProjectRemovalsOptions): ProjectRemovals {
   const { clock, logger } = options;
-  let running: Promise<void> | undefined;
-  let isAgain = false;
-  let isStopping = false;
-  let cancelRetry = () => {};
-
-  const run = async () => {
-    do {
-      isAgain = false;
-      try {
-        await removeDeleted(options, () => isStopping);
-      } catch (fault) {
-        logger.warn("deleted projects could not be removed", { fault: messageOf(fault) });
-        cancelRetry();
-        cancelRetry = clock.after(RETRY_MS, wake);
-      }
-    } while (isAgain && !isStopping);
-    running = undefined;
-  };
-  const wake = () => {
-    if (isStopping) return;
-    isAgain = true;
-    running ??= run();
-  };
-  wake();
-  return {
-    wake,
-    idle: async () => {
-      while (running !== undefined) await running;
-    },
-    async [Symbol.asyncDispose]() {
-      isStopping = true;
-      cancelRetry();
-      await running;
-    },
-  };
+  return startBackgroundTask({
+    clock,
+    pass: (isStopping) => removeDeleted(options, isStopping).then(() => Infinity),
+    onFault: (fault) =>
+      logger.warn("deleted projects could not be removed", { fault: messageOf(fault) }),
+    retryMs: RETRY_MS,
+  });
 }
 
 async function removeDeleted(
