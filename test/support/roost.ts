@@ -23,8 +23,6 @@ export interface RoostOptions {
   /** Composition root, relative to the repository. Default `runtime/main.ts`. */
   readonly entry?: string;
   readonly args?: readonly string[];
-  /** Flags of `deno run` that permit. Default `-A`; other flags are those of task `start`. */
-  readonly permissions?: readonly string[];
   /** Commands put before `deno`, such as `["taskset", "-c", "0"]`. */
   readonly wrapper?: readonly string[];
 }
@@ -222,18 +220,19 @@ function argsOf(options: RoostOptions): string[] {
     "run",
     "--no-prompt",
     `--config=${ROOT}deno.json`, // Entries of tests may stand elsewhere.
-    ...startFlags(),
-    ...options.permissions ?? ["-A"],
+    ...options.entry === undefined ? startFlags() : [...startFlags().filter(isNoPermission), "-A"],
     options.entry ?? "runtime/main.ts",
     ...options.args ?? [],
   ];
 }
 
-/** Flags of task `start` that do not permit: what it runs with, tests and bench run with. */
+/** What task `start` runs with, tests and bench run with; roots of tests may do more. */
 function startFlags(): string[] {
-  return startWords().filter((word) =>
-    word.startsWith("--") && !/^--(allow|deny|ignore|no-prompt|permission)/.test(word)
-  );
+  return startWords().filter((word) => word.startsWith("--") && word !== "--no-prompt");
+}
+
+function isNoPermission(flag: string): boolean {
+  return !/^--(allow|deny|ignore|permission)/.test(flag);
 }
 
 /** Variables that task `start` sets before its command. */
@@ -248,7 +247,7 @@ function startWords(): string[] {
   const text = typeof task === "string"
     ? task
     : (task as { command?: string } | undefined)?.command ?? "";
-  return text.split(/\s+/);
+  return text.replace("$(deno eval -p 'Deno.execPath()')", Deno.execPath()).split(/\s+/);
 }
 
 function ignoreMissing(fault: unknown): void {
