@@ -2,12 +2,15 @@
  * Children of the tree that tell actors what no connection does: deletions, and sessions that died
  * with their process. They start before gateways let devices in.
  */
+import { PARTITIONS } from "../../runtime/actor/address.ts";
 import { killable } from "../../runtime/actor/resource_child.ts";
 import type { ChildSpec } from "../../runtime/actor/supervision.ts";
 import { supervisorChild } from "../../runtime/actor/supervisor.ts";
-import type { Clock } from "../../runtime/clock.ts";
+import { type Clock, waitMs } from "../../runtime/clock.ts";
+import { TimeoutError } from "../../runtime/errors.ts";
 import type { Ledger } from "../../runtime/log/partition_log.ts";
 import type { Logger } from "../../runtime/logger.ts";
+import { partitionOfActor } from "../behaviours.ts";
 import type { RegistryStore } from "../registry/registry_store.ts";
 import type { ChangesFollower } from "./changes.ts";
 import { type DeviceRemovalsOptions, startDeviceRemovals } from "./device_removals.ts";
@@ -32,6 +35,10 @@ export interface DeviceChildrenOptions {
   readonly send: (address: string, body: Uint8Array) => Promise<void>;
 }
 
+/** Between two looks at the views' cursor, and how many before an error says that they are late. */
+const LOOK_MS = 100;
+const LOOKS_MAX = 100;
+
 export function deviceChildren(options: DeviceChildrenOptions): ChildSpec {
   const { log, clock, logger, views, send } = options;
   const removals: ChildSpec = {
@@ -47,8 +54,16 @@ export function deviceChildren(options: DeviceChildrenOptions): ChildSpec {
     shutdownMs: 5_000,
     start: async () => {
       const incarnation = options.incarnation();
-      const gates = await gatesOf(log);
-      const running = startPresenceSweep({ incarnation, views, ...gates, send, clock, logger });
+      const running = startPresenceSweep({
+        incarnation,
+        views,
+        partitions: PARTITIONS,
+        partitionOf: partitionOfActor,
+        handled: await pendingAtStart(log, clock),
+        send,
+        clock,
+        logger,
+      });
       return killable(running, running.done);
     },
   };
@@ -59,26 +74,23 @@ export function deviceChildren(options: DeviceChildrenOptions): ChildSpec {
   }, { shutdownMs: 8_000 });
 }
 
-/** What the sweep waits for, of a log as it is now. */
-async function gatesOf(
+/** Tells which partitions have handled what is pending now, as the sweep asks. */
+async function pendingAtStart(
   log: DeviceChildrenOptions["log"],
-): Promise<Pick<PresenceSweepOptions, "hasCaughtUp" | "hasHandled">> {
-  const { tick } = await log.head();
+  clock: Clock,
+): Promise<PresenceSweepOptions["handled"]> {
   const accepted = (await log.ledger()).partitions.map((partition) => partition.accepted);
-  let handledTick: number | undefined;
-  const haveSeen = async (upTo: number) => (await log.readerCursors(["views"]))[0]! >= upTo;
-  return {
-    hasCaughtUp: () => haveSeen(tick),
-    async hasHandled() {
-      if (handledTick === undefined) {
-        const { partitions } = await log.ledger();
-        const isHandled = partitions.every(({ partition, corrupt, accepted: now, pending }) =>
-          corrupt !== undefined || now - pending >= accepted[partition]!
-        );
-        if (!isHandled) return false;
-        handledTick = (await log.head()).tick;
-      }
-      return await haveSeen(handledTick);
-    },
+  return async () => {
+    const { partitions } = await log.ledger();
+    const handled = partitions.filter(({ partition, corrupt, accepted: now, pending }) =>
+      corrupt === undefined && now - pending >= accepted[partition]!
+    );
+    const { tick } = await log.head();
+    const seenUpTo = async () => (await log.readerCursors(["views"]))[0]!;
+    for (let looks = 0; await seenUpTo() < tick; looks++) {
+      if (looks === LOOKS_MAX) throw new TimeoutError("views behind the log", looks * LOOK_MS);
+      await waitMs(clock, LOOK_MS);
+    }
+    return new Set(handled.map(({ partition }) => partition));
   };
 }

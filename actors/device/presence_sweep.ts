@@ -1,8 +1,8 @@
 /**
  * After a crash the devices that were connected still count as online: their sessions died with the
- * process. The sweep tells each such actor that its session ended, at a bounded rate, once the views
- * have caught up with the log; and once more when actors have handled what was pending at the start,
- * since a login among it comes online only then.
+ * process. The sweep tells each such actor that its session ended, at a bounded rate: a partition's
+ * once it has handled what was pending at the start, since a login among it comes online only then.
+ * A partition that damage stops gets nothing before it is back in service.
  */
 import { type Clock, waitMs } from "../../runtime/clock.ts";
 import { messageOf } from "../../runtime/errors.ts";
@@ -15,10 +15,13 @@ export interface PresenceSweepOptions {
   readonly incarnation: string;
   /** The views, once they have started. */
   readonly views: () => Views | undefined;
-  /** Whether the views have seen all that was in the log at the start. */
-  readonly hasCaughtUp: () => Promise<boolean>;
-  /** Whether all that was pending at the start is handled, and the views have seen what came of it. */
-  readonly hasHandled: () => Promise<boolean>;
+  readonly partitions: number;
+  readonly partitionOf: (address: string) => number;
+  /**
+   * Of `partitions` those that have handled all that was pending at the start and are in service.
+   * Resolves when the views have seen what came of it.
+   */
+  readonly handled: () => Promise<ReadonlySet<number>>;
   /** Resolves when the message is durable. */
   readonly send: (address: string, body: Uint8Array) => Promise<void>;
   readonly clock: Clock;
@@ -33,6 +36,8 @@ export interface PresenceSweep extends AsyncDisposable {
 /** Devices told in one go, and the pause between: 5,000 a second at most. */
 const PAGE = 500;
 const PAUSE_MS = 100;
+/** Between two looks at partitions that are late. */
+const LOOK_MS_MAX = 5_000;
 const ENCODER = new TextEncoder();
 
 export function startPresenceSweep(options: PresenceSweepOptions): PresenceSweep {
@@ -49,40 +54,51 @@ export function startPresenceSweep(options: PresenceSweepOptions): PresenceSweep
 
 async function run(options: PresenceSweepOptions, isStopping: () => boolean): Promise<void> {
   const { clock, logger } = options;
-  let swept = 0;
-  for (const isDue of [options.hasCaughtUp, options.hasHandled]) {
-    let after = "";
-    while (!isStopping()) {
-      try {
-        const page = await sweepPage(options, isDue, after);
-        swept += page?.length ?? 0;
-        after = page?.at(-1)?.session ?? after;
-        if (page !== undefined && page.length < PAGE) break;
-      } catch (fault) {
-        logger.warn("presence sweep waits", { fault: messageOf(fault) });
+  const swept = new Set<number>();
+  let told = 0;
+  let lookMs = PAUSE_MS;
+  while (!isStopping() && swept.size < options.partitions) {
+    try {
+      const views = options.views();
+      const handled = views === undefined ? undefined : await options.handled();
+      const due = new Set([...handled ?? []].filter((partition) => !swept.has(partition)));
+      if (due.size > 0) {
+        lookMs = PAUSE_MS;
+        told += await sweepPartitions(options, views!, due, isStopping);
+        for (const partition of due) swept.add(partition);
+        continue;
       }
-      await waitMs(clock, PAUSE_MS);
+    } catch (fault) {
+      logger.warn("presence sweep waits", { fault: messageOf(fault) });
     }
+    await waitMs(clock, lookMs);
+    lookMs = Math.min(lookMs * 1.5, LOOK_MS_MAX);
   }
-  if (swept > 0) logger.info("dead sessions were closed", { swept });
+  if (told > 0) logger.info("dead sessions were closed", { swept: told });
 }
 
-/**
- * Tells each session once, in order. Rows leave the view when their actors have handled it, which a
- * backlog may delay, or damage that stops a partition: they hold up none behind them. Undefined: too
- * early.
- */
-async function sweepPage(
+/** Tells each session of these partitions once; resolves with their number. */
+async function sweepPartitions(
   options: PresenceSweepOptions,
-  isDue: () => Promise<boolean>,
-  after: string,
-): Promise<readonly OnlineDevice[] | undefined> {
-  const views = options.views();
-  if (views === undefined || !await isDue()) return undefined;
-  const online = await views.onlineWithOtherIncarnation(options.incarnation, PAGE, after);
-  await Promise.all(online.map(({ key, session }) => {
-    const message: DeviceMessage = { type: "disconnected", session, reason: NODE_RESTARTED };
-    return options.send(`device/${key}`, ENCODER.encode(JSON.stringify(message)));
-  }));
-  return online;
+  views: Views,
+  partitions: ReadonlySet<number>,
+  isStopping: () => boolean,
+): Promise<number> {
+  let told = 0;
+  let after = "";
+  while (!isStopping()) {
+    const page = await views.onlineWithOtherIncarnation(options.incarnation, PAGE, after);
+    const due = page.filter(({ key }) => partitions.has(options.partitionOf(`device/${key}`)));
+    await Promise.all(due.map((device) => tell(options, device)));
+    told += due.length;
+    if (page.length < PAGE) break;
+    after = page.at(-1)!.session;
+    await waitMs(options.clock, PAUSE_MS);
+  }
+  return told;
+}
+
+function tell(options: PresenceSweepOptions, { key, session }: OnlineDevice): Promise<void> {
+  const message: DeviceMessage = { type: "disconnected", session, reason: NODE_RESTARTED };
+  return options.send(`device/${key}`, ENCODER.encode(JSON.stringify(message)));
 }
