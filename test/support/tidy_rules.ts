@@ -5,6 +5,7 @@ import { functionsOf, type FunctionSpan, importsOf, type SourceFile } from "./so
 /** The composition roots: they may import from everywhere but tests. */
 const ROOTS: ReadonlySet<string> = new Set([
   "runtime/main.ts",
+  "runtime/node.ts",
   "runtime/engine_main.ts",
   "runtime/log_worker_main.ts",
   "runtime/telemetry_worker_main.ts",
