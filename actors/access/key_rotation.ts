@@ -10,7 +10,7 @@
  */
 import { type BackgroundTask, startBackgroundTask } from "../../runtime/background_task.ts";
 import type { Clock } from "../../runtime/clock.ts";
-import { messageOf } from "../../runtime/errors.ts";
+import { messageOf, UnavailableError } from "../../runtime/errors.ts";
 import { HTTP_LIMITS } from "../../runtime/http_limits.ts";
 import type { Logger } from "../../runtime/logger.ts";
 import type { Random } from "../../runtime/random.ts";
@@ -24,7 +24,7 @@ import {
 import { type KeySource, recordKey } from "../registry/master_keys.ts";
 import { accepted, type Outcome, refused } from "../registry/outcome.ts";
 import type { RegistryStore } from "../registry/registry_store.ts";
-import { countSealed, resealHeads, resealTexts, SEALED_TEXTS } from "./reseal.ts";
+import { countSealed, isSealedWith, resealHeads, resealTexts, SEALED_TEXTS } from "./reseal.ts";
 
 export interface MasterKeyState {
   readonly id: string;
@@ -54,6 +54,8 @@ export class KeyRotation implements AsyncDisposable {
   /** Changes of the key file, one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
   readonly #task: BackgroundTask;
+  #counting: Promise<ReadonlyMap<string, number>> | undefined;
+  #isStopping = false;
 
   constructor(options: KeyRotationOptions) {
     this.#options = options;
@@ -96,16 +98,20 @@ export class KeyRotation implements AsyncDisposable {
       keyring.replace(keys);
       logger.info("master key taken into use", { key: keyring.currentId });
       this.#task.wake();
-      return accepted(this.list());
+      return accepted(await this.list());
     });
   }
 
-  /** The current one first. */
-  list(): readonly MasterKeyState[] {
-    const { store, keyring } = this.#options;
+  /** The current one first. Who asks while rows are counted gets that count. */
+  async list(): Promise<readonly MasterKeyState[]> {
+    const { store, keyring, clock } = this.#options;
+    this.#counting ??= countSealed({ store, clock, isStopping: () => this.#isStopping })
+      .finally(() => this.#counting = undefined);
+    const counts = await this.#counting;
+    if (this.#isStopping) throw new UnavailableError("registry", "This node is closing");
     const current = keyring.currentId;
     return storedKeys(store).filter(({ isEnding }) => !isEnding).map(({ id, createdAt }) => {
-      return { id, createdAt, isCurrent: id === current, rows: countSealed(store.reader, id) };
+      return { id, createdAt, isCurrent: id === current, rows: counts.get(id) ?? 0 };
     }).sort((one, other) =>
       Number(other.isCurrent) - Number(one.isCurrent) || other.createdAt - one.createdAt
     );
@@ -116,8 +122,10 @@ export class KeyRotation implements AsyncDisposable {
     return this.#task.idle();
   }
 
-  [Symbol.asyncDispose](): PromiseLike<void> {
-    return this.#task[Symbol.asyncDispose]();
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isStopping = true;
+    await this.#task[Symbol.asyncDispose]();
+    await this.#counting?.catch(() => {}); // Told to who asked; the store that it reads closes next.
   }
 
   #alone<Result>(work: () => Promise<Result>): Promise<Result> {
@@ -150,9 +158,7 @@ export class KeyRotation implements AsyncDisposable {
     const { store, source, keyring, logger } = this.#options;
     let isUsed = false;
     await store.write((writer) => {
-      isUsed = countSealed({
-        prepareOne: (sql) => (...values) => writer.get(sql, ...values),
-      }, id) > 0;
+      isUsed = isSealedWith(writer, id);
       if (!isUsed) writer.run("update master_keys set check_text = '' where id = ?", id);
     });
     if (isUsed) {

@@ -10,6 +10,7 @@ import { createAudit } from "../audit/audit.ts";
 import { DeviceRegistry } from "../device/registry.ts";
 import { type KeySource, openKeyring } from "../registry/master_keys.ts";
 import { KeyRotation } from "./key_rotation.ts";
+import { countSealed } from "./reseal.ts";
 
 const HOUR_MS = HTTP_LIMITS.tokenMs;
 const DEVICES = 450; // More than two slices.
@@ -97,7 +98,7 @@ Deno.test("a new key seals at once, what the old one sealed follows, and then th
   const old = keyring.currentId;
   await fixture.fill(node);
   const rows = DEVICES + 2; // An old secret and the head of the audit.
-  assert.deepEqual(rotation.list().map(({ id, rows }) => [id, rows]), [[old, rows]]);
+  assert.deepEqual((await rotation.list()).map(({ id, rows }) => [id, rows]), [[old, rows]]);
   const rotated = await rotation.rotate();
   assert.ok(rotated.ok);
   const fresh = keyring.currentId;
@@ -108,16 +109,49 @@ Deno.test("a new key seals at once, what the old one sealed follows, and then th
   ]);
   assert.deepEqual(readKeyFile(fixture.path)!.map(({ id }) => id), [fresh, old]);
   await fixture.settled(node);
-  assert.deepEqual(rotation.list().map(({ id, rows }) => [id, rows]), [[fresh, rows], [old, 0]]);
+  assert.deepEqual((await rotation.list()).map(({ id, rows }) => [id, rows]), [[fresh, rows], [
+    old,
+    0,
+  ]]);
   assert.deepEqual(keyring.ids, [fresh, old], "tokens of the last hour are sealed with it");
   await fixture.assertReadable(node);
   await clock.advance(HOUR_MS);
   await fixture.settled(node);
   assert.deepEqual(keyring.ids, [fresh]);
   assert.deepEqual(readKeyFile(fixture.path)!.map(({ id }) => id), [fresh]);
-  assert.deepEqual(rotation.list().map(({ id }) => id), [fresh]);
+  assert.deepEqual((await rotation.list()).map(({ id }) => id), [fresh]);
   await fixture.assertReadable(node);
   assert.ok(fixture.lines.some((line) => line.includes("master key is needed no more")));
+});
+
+Deno.test("sealed rows are counted in slices, between which others have their turn", async () => {
+  await using fixture = await Fixture.open();
+  await using node = await fixture.start();
+  const { clock, store } = fixture.registry;
+  await fixture.fill(node, 200);
+  const row = store.reader.prepareOne("select * from devices where device = 'd-1'")()!;
+  const names = Object.keys(row);
+  const insert = `insert into devices (${names}) values (${names.map(() => "?")})`;
+  await store.write((writer) => {
+    for (let i = 0; i < 2_300; i++) {
+      const own: Record<string, string | null> = { device: `copy-${i}` };
+      if (i < 300) own.secret_sealed = null;
+      writer.run(insert, ...names.map((name) => name in own ? own[name]! : row[name]!));
+    }
+  });
+  let turns = 0;
+  const counted = {
+    ...clock,
+    soon: (callback: () => void) => {
+      turns++;
+      clock.soon(callback);
+    },
+  };
+  const counts = await countSealed({ store, clock: counted, isStopping: () => false });
+  assert.deepEqual([...counts], [[node.keyring.currentId, 2_200 + 2]]);
+  assert.ok(turns >= 4, `${turns} turns`);
+  const cut = await countSealed({ store, clock, isStopping: () => true });
+  assert.equal(cut.size, 0);
 });
 
 Deno.test("a crash anywhere in a change leaves a registry that opens, and the change goes on", async () => {
@@ -139,7 +173,7 @@ Deno.test("a crash anywhere in a change leaves a registry that opens, and the ch
   await fixture.assertReadable(
     await fixture.start().then(async (node) => {
       await fixture.settled(node);
-      assert.deepEqual(node.rotation.list().map(({ rows }) => rows), [DEVICES + 2, 0]);
+      assert.deepEqual((await node.rotation.list()).map(({ rows }) => rows), [DEVICES + 2, 0]);
       await node[Symbol.asyncDispose]();
       return node;
     }),
@@ -153,7 +187,7 @@ Deno.test("a crash anywhere in a change leaves a registry that opens, and the ch
     await using node = await fixture.start();
     await fixture.settled(node);
     assert.deepEqual(readKeyFile(fixture.path)!.map(({ id }) => id), [TWO.id]);
-    assert.deepEqual(node.rotation.list().map(({ id }) => id), [TWO.id]);
+    assert.deepEqual((await node.rotation.list()).map(({ id }) => id), [TWO.id]);
     await fixture.assertReadable(node);
     const row = { id: ONE.id, check_text: "", created_at: 1 };
     await store.db.insertInto("master_keys").values(row).execute();
@@ -196,7 +230,7 @@ Deno.test("a key that something was sealed with that nobody can open stays, and 
   await clock.advance(HOUR_MS);
   await fixture.settled(node);
   assert.deepEqual(node.keyring.ids.length, 2);
-  assert.deepEqual(node.rotation.list().at(-1)!.rows, 2);
+  assert.deepEqual((await node.rotation.list()).at(-1)!.rows, 2);
   const head = await store.db.selectFrom("audit_heads").select("mac").executeTakeFirstOrThrow();
   assert.equal(head.mac, `${old}.forged`, "what was forged is not sealed again as ours");
   assert.ok(fixture.lines.some((line) => line.includes("cannot be opened by their key")));
@@ -219,7 +253,7 @@ Deno.test("by configuration the old key is let go of, and the operator is told",
     await fixture.settled(node);
     await clock.advance(HOUR_MS);
     await fixture.settled(node);
-    assert.deepEqual(node.rotation.list().map(({ id }) => id), [TWO.id]);
+    assert.deepEqual((await node.rotation.list()).map(({ id }) => id), [TWO.id]);
     assert.ok(fixture.lines.some((line) => line.includes("ROOST__SECRETS__PREVIOUS_MASTER_KEY")));
   }
   await using node = await fixture.start({ type: "config", keys: [TWO] });
@@ -257,5 +291,5 @@ Deno.test("a change that the registry refused after its first step is taken up b
   assert.ok((await rotation.rotate()).ok);
   assert.equal(keyring.currentId, begun.id);
   assert.deepEqual(readKeyFile(fixture.path)!.map(({ id }) => id), [begun.id, old]);
-  assert.deepEqual(rotation.list().map(({ id }) => id), [begun.id, old]);
+  assert.deepEqual((await rotation.list()).map(({ id }) => id), [begun.id, old]);
 });

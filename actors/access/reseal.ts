@@ -1,7 +1,7 @@
 /** What is sealed with master keys, row by row: counted, and sealed again with the current one. */
 import type { Clock } from "../../runtime/clock.ts";
-import type { Keyring, SealedPlace } from "../../runtime/secret/keyring.ts";
-import type { PointReader } from "../../runtime/store/relational_store.ts";
+import { type Keyring, sealedKeyId, type SealedPlace } from "../../runtime/secret/keyring.ts";
+import type { CommitWriter } from "../../runtime/store/relational_store.ts";
 import { sealedHead } from "../audit/audit_log.ts";
 import { currentPlace, oldPlace } from "../device/device_secrets.ts";
 import type { RegistryStore } from "../registry/registry_store.ts";
@@ -26,21 +26,46 @@ export const SEALED_TEXTS: readonly SealedText[] = [
 ];
 /** Rows of one transaction: it holds up others for some milliseconds. */
 const SLICE_ROWS = 200;
+/** Rows that are counted at a stretch: about a millisecond. */
+const COUNTED_ROWS = 1_000;
 
-/** Rows that name the key. */
-export function countSealed(reader: Pick<PointReader, "prepareOne">, id: string): number {
-  const counts = SEALED_TEXTS.map((
-    { table, column },
-  ) => [
-    `select count(*) n from ${table} where ${column} is not null and ${column} like ?`,
-    `v1.${id}.%`,
-  ]);
-  const heads = "select count(*) n from audit_heads where mac like ? or kept_mac like ?";
-  const ofTexts = counts.reduce(
-    (sum, [sql, like]) => sum + Number(reader.prepareOne(sql!)(like!)!.n),
-    0,
+/** Rows by the key that they name; counted in slices of what there is, sealed or not. */
+export async function countSealed(
+  { store, clock, isStopping }: Omit<ResealOptions, "keyring">,
+): Promise<ReadonlyMap<string, number>> {
+  const counts = new Map<string, number>();
+  const count = (id: string) => void counts.set(id, (counts.get(id) ?? 0) + 1);
+  for (const { table, column } of SEALED_TEXTS) {
+    const page = store.reader.prepareAll(
+      `select product, device, ${column} as sealed from ${table}
+       where (product, device) > (?, ?) order by product, device limit ${COUNTED_ROWS}`,
+    );
+    for (let after: readonly [string, string] | undefined = ["", ""]; after !== undefined;) {
+      if (isStopping()) return counts;
+      const rows = page(...after);
+      for (const { sealed } of rows) {
+        if (sealed !== null) count(sealedKeyId(String(sealed)) ?? "");
+      }
+      const last = rows.at(-1);
+      after = last && [String(last.product), String(last.device)];
+      await new Promise<void>((resolve) => clock.soon(resolve));
+    }
+  }
+  for (const { mac, kept_mac } of store.reader.prepareAll("select * from audit_heads")()) {
+    for (const id of new Set([mac, kept_mac].map((text) => String(text).split(".", 1)[0]!))) {
+      count(id);
+    }
+  }
+  return counts;
+}
+
+/** Whether a row names the key: looked for inside of the transaction that gives the key up. */
+export function isSealedWith(writer: Pick<CommitWriter, "get">, id: string): boolean {
+  const texts = SEALED_TEXTS.some(({ table, column }) =>
+    writer.get(`select 1 from ${table} where ${column} like ? limit 1`, `v1.${id}.%`) !== undefined
   );
-  return ofTexts + Number(reader.prepareOne(heads)(`${id}.%`, `${id}.%`)!.n);
+  const heads = "select 1 from audit_heads where mac like ? or kept_mac like ? limit 1";
+  return texts || writer.get(heads, `${id}.%`, `${id}.%`) !== undefined;
 }
 
 /** @returns How many cannot be opened by the key that they name; they stay as they are. */

@@ -32,7 +32,7 @@ export function masterKeyRoutes({ masterKeys }: HttpPorts): Route[] {
     tag: "access",
     summary: "Lists the master keys in use",
     responses: { 200: { description: "The current one first.", schema: KEYS, example: EXAMPLE } },
-    handle: () => answer(200, { items: masterKeys.list() }),
+    handle: async () => answer(200, { items: await masterKeys.list() }),
   });
   const rotate = createRoute({
     method: "post",
