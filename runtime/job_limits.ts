@@ -33,11 +33,16 @@ export const JOB_LIMITS = {
   jobPatienceMs: 600_000,
   /** Points of one slice of an export. */
   jobSlicePoints: 2_000,
-  /** Lines and bytes of one slice of an import: one write of the store, which live writers wait for. */
+  /**
+   * Lines and bytes of one slice of an import: one write of the store, which live writers wait for.
+   * Its last record may go beyond.
+   */
   jobSliceLines: 500,
   jobSliceBytes: 256 * 1024,
   /** Bytes of one line of an upload. */
   jobLineBytesMax: 65_536,
+  /** Lines of one row of a table, which go on inside of quotes: as long as a slice cannot end. */
+  jobRowLinesMax: 1_000,
   /** Empty lines of an upload that are read at a stretch: as long as a slice cannot end. */
   jobEmptyLinesMax: 100,
   /** How old a point of an import may be, days. */

@@ -140,9 +140,7 @@ class ImportWork implements JobWork {
     const asked = new Map<string, Asked>();
     const refused: Refused[] = [];
     let twice = 0;
-    for (let lines = 0; lines < JOB_LIMITS.jobSliceDevices; lines++) {
-      const record = await this.#records.next();
-      if (record === undefined) break;
+    for (const record of await this.#records.slice(JOB_LIMITS.jobSliceDevices)) {
       const { line } = record;
       if (!record.ok) {
         refused.push({ line, issue: record.issue });

@@ -137,10 +137,7 @@ class ImportWork implements JobWork {
     };
     const found: Found[] = [];
     const refused: Refused[] = [];
-    let bytes = 0;
-    for (let lines = 0; lines < JOB_LIMITS.jobSliceLines; lines++) {
-      const record = await this.#records.next();
-      if (record === undefined) break;
+    for (const record of await this.#records.slice(JOB_LIMITS.jobSliceLines)) {
       const { line } = record;
       if (!record.ok) refused.push({ line, issue: record.issue });
       else {
@@ -148,8 +145,6 @@ class ImportWork implements JobWork {
         refused.push(...read.refused.map((issue) => ({ line, issue })));
         if (read.sample !== undefined) found.push({ line, sample: read.sample });
       }
-      bytes += record.bytes;
-      if (bytes >= JOB_LIMITS.jobSliceBytes) break;
     }
     return { found, refused };
   }

@@ -17,8 +17,6 @@ export interface UploadRecord {
   readonly line: number;
   /** Its fields; cells of a table are texts, and absent where they are empty. */
   readonly fields: { readonly [name: string]: Json };
-  /** Bytes of the upload that it takes. */
-  readonly bytes: number;
 }
 
 export type UploadedRecord =
@@ -27,7 +25,6 @@ export type UploadedRecord =
     readonly ok: false;
     readonly line: number;
     readonly issue: Issue;
-    readonly bytes: number;
   };
 
 export interface RecordColumns {
@@ -68,41 +65,55 @@ export class UploadRecords {
     return this.#lines.place;
   }
 
+  /** The next records, of `linesMax` lines and `jobSliceBytes` or a little more; none: the end. */
+  async slice(linesMax: number): Promise<readonly UploadedRecord[]> {
+    const { bytes, lines } = this.place;
+    const records: UploadedRecord[] = [];
+    while (
+      this.place.lines - lines < linesMax && this.place.bytes - bytes < JOB_LIMITS.jobSliceBytes
+    ) {
+      const record = await this.next();
+      if (record === undefined) break;
+      records.push(record);
+    }
+    return records;
+  }
+
   /**
    * Passes over empty lines; too many of them are a record that is refused, so that who reads can
    * pause and stop. Undefined: there is none any more.
    */
   async next(): Promise<UploadedRecord | undefined> {
-    const from = this.#lines.place.bytes;
-    let empty = 0;
-    for (;;) {
+    for (let empty = 1;; empty++) {
       const line = await this.#lines.next();
       if (line === undefined) return undefined;
-      if (line.fault === undefined && line.text.trim() === "") {
-        if (++empty < JOB_LIMITS.jobEmptyLinesMax) continue;
+      const isEmpty = line.fault === undefined && line.text.trim() === "";
+      if (isEmpty && empty < JOB_LIMITS.jobEmptyLinesMax) continue;
+      if (isEmpty) {
         const message = `Cannot read so many empty lines: jobEmptyLinesMax is ${empty}`;
-        const issue = { path: "", rule: "empty", message };
-        return { ok: false, line: line.number, issue, bytes: this.#lines.place.bytes - from };
+        return { ok: false, line: line.number, issue: { path: "", rule: "empty", message } };
       }
       const parsed = this.#columns === undefined
         ? parseObject(line)
         : await this.#parseRow(this.#columns, line);
-      const bytes = this.#lines.place.bytes - from;
       return "issue" in parsed
-        ? { ok: false, line: line.number, issue: parsed.issue, bytes }
-        : { ok: true, line: line.number, fields: parsed.fields, bytes };
+        ? { ok: false, line: line.number, issue: parsed.issue }
+        : { ok: true, line: line.number, fields: parsed.fields };
     }
   }
 
   async #parseRow(columns: readonly string[], first: UploadLine): Promise<Parsed> {
+    const { jobRowLinesMax, jobLineBytesMax } = JOB_LIMITS;
     let { text, fault, isCrLf } = first;
     // By RFC 4180 a row ends where as many quotes were closed as were opened.
     for (let quotes = quotesOf(text); fault === undefined && quotes % 2 === 1;) {
       const line = await this.#lines.next();
-      const length = text.length + (line?.text.length ?? 0);
-      if (line === undefined || length > JOB_LIMITS.jobLineBytesMax) {
-        const message = "Cannot read the row: a quote is not closed within " +
-          `${JOB_LIMITS.jobLineBytesMax} B; all up to there is passed over`;
+      const fits = line !== undefined && line.number - first.number < jobRowLinesMax &&
+        text.length + line.text.length <= jobLineBytesMax;
+      if (!fits) {
+        const message = `Cannot read the row that begins in line ${first.number}: a quote is not ` +
+          `closed within jobRowLinesMax ${jobRowLinesMax} and jobLineBytesMax ${jobLineBytesMax}; ` +
+          "all up to there is passed over";
         return { issue: { path: "", rule: "quotes", message } };
       }
       text += (isCrLf ? "\r\n" : "\n") + line.text;

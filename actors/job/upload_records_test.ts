@@ -116,5 +116,43 @@ Deno.test("empty lines are passed over, and too many at a stretch end the readin
   const many = await recordsOf(row + " \n".repeat(2 * jobEmptyLinesMax + 1) + row, "ndjson");
   assert.deepEqual(many.map(({ ok }) => ok), [true, false, false, true]);
   assert.deepEqual(many.map(({ line }) => line), [1, 101, 201, 203]);
-  assert.equal(many[1]!.bytes, 2 * jobEmptyLinesMax);
+});
+
+Deno.test("a row that goes on for too many lines is refused by the line that it begins in", async () => {
+  const { jobRowLinesMax } = JOB_LIMITS;
+  const row = (lines: number) => `1,"${"\n".repeat(lines - 1)}2"\n`;
+  const longest = await recordsOf(`a,b\n${row(jobRowLinesMax)}3,4\n`, "csv", 10_000);
+  assert.deepEqual(longest.map(({ ok, line }) => [ok, line]), [[true, 2], [true, 1_002]]);
+  const [longer] = await recordsOf(`a,b\n5,6\n${row(jobRowLinesMax + 1)}`, "csv").then((all) =>
+    all.slice(1)
+  );
+  assert.ok(longer?.ok === false && longer.line === 3);
+  assert.match(longer.issue.message, /begins in line 3: .* within jobRowLinesMax 1000/);
+});
+
+Deno.test("a slice ends by the lines that it took, whatever stands in them", async () => {
+  const { jobSliceLines, jobRowLinesMax, jobEmptyLinesMax } = JOB_LIMITS;
+  const rows = `1,"${"\n".repeat(50)}2"\n`.repeat(100);
+  const empty = "\n".repeat(10 * jobSliceLines);
+  const open = `1,"${"\n".repeat(5 * jobSliceLines)}`;
+  for (const text of [rows, empty, open]) {
+    const file = fileOf(`a,b\n${text}`, 10_000);
+    const records = await UploadRecords.open(file, "csv", COLUMNS, null);
+    for (let before = records.place.lines, slices = 0;; before = records.place.lines, slices++) {
+      if ((await records.slice(jobSliceLines)).length === 0) {
+        assert.ok(slices > 1, `${slices} slices`);
+        break;
+      }
+      const taken = records.place.lines - before;
+      assert.ok(taken < jobSliceLines + Math.max(jobRowLinesMax, jobEmptyLinesMax), `${taken}`);
+    }
+  }
+  const long = `${"x".repeat(JOB_LIMITS.jobLineBytesMax - 2)},2\n`;
+  const records = await UploadRecords.open(
+    fileOf(`a,b\n${long.repeat(9)}`, 9_999),
+    "csv",
+    COLUMNS,
+    null,
+  );
+  assert.equal((await records.slice(jobSliceLines)).length, 4, "by its bytes");
 });
