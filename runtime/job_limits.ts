@@ -4,7 +4,9 @@ import { LIMITS } from "./limits.ts";
 
 export const JOB_LIMITS = {
   /** Jobs that run at a time; the others wait their turn. Each takes a share of the main thread. */
-  jobsRunningMax: 2,
+  jobsRunningMax: 3,
+  /** Those of one project: the others' first job waits for a turn, not for the end of its jobs. */
+  jobsRunningOfProjectMax: 2,
   /** Jobs of one project that wait or run. At the bound a new one is refused. */
   jobsOpenMax: 50,
   /** Jobs of one project that are kept when they have ended, and how long. */
@@ -27,6 +29,8 @@ export const JOB_LIMITS = {
   jobUploadStallMs: 30_000,
   /** Uploads that arrive at a time, of all projects; one more gets 503. */
   jobUploadsMax: 4,
+  /** Those of one project; one more gets 429. */
+  jobUploadsOfProjectMax: 2,
   /** Starts of a job without progress, after which it has failed: it may be what ends the process. */
   jobStartsMax: 3,
   /** Longest that a job waits for a part of the node that is down. */
@@ -64,4 +68,9 @@ assert(
   JOB_LIMITS.jobSliceBytes >= 2 * JOB_LIMITS.jobLineBytesMax &&
     JOB_LIMITS.jobLineBytesMax <= LIMITS.payloadBytesMax,
   "jobSliceBytes must hold lines, jobLineBytesMax is what a device could send",
+);
+assert(
+  JOB_LIMITS.jobsRunningMax > JOB_LIMITS.jobsRunningOfProjectMax &&
+    JOB_LIMITS.jobUploadsMax > JOB_LIMITS.jobUploadsOfProjectMax,
+  "a project alone must leave room for others",
 );

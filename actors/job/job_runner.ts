@@ -1,7 +1,7 @@
 /**
- * Runs jobs in small slices on the thread of its caller, a few at a time, oldest first, and takes up
- * after a restart what was under way. A slice is followed by a pause as long as it took, so that a job
- * has half of the thread at most.
+ * Runs jobs in small slices on the thread of its caller, a few at a time, projects in turn, and takes
+ * up after a restart what was under way. A slice is followed by a pause as long as it took, times the
+ * jobs that run: one has half of the thread at most, and several leave the rest its share.
  *
  * A job ends in one of four ways: it is done, it is cancelled, its kind says that it cannot be done
  * (`JobError`), or it makes no progress: a part of the node is down for too long, or it was started
@@ -41,7 +41,7 @@ export function startJobRunner(options: JobRunnerOptions): AsyncDisposable {
 
 class JobRunner {
   readonly #options: JobRunnerOptions;
-  readonly #running = new Map<string, Promise<void>>();
+  readonly #running = new Map<string, { readonly job: StoredJob; readonly end: Promise<void> }>();
   readonly #cancelled = new Set<string>();
   readonly #unlisten: () => void;
   readonly #waits = new Set<() => void>();
@@ -70,7 +70,7 @@ class JobRunner {
     this.#unlisten();
     for (const end of [...this.#waits]) end();
     await this.#taking;
-    await Promise.all(this.#running.values());
+    await Promise.all([...this.#running.values()].map(({ end }) => end));
     await this.#sweeping;
   }
 
@@ -80,14 +80,14 @@ class JobRunner {
       this.#isAgain = false;
       try {
         while (this.#running.size < JOB_LIMITS.jobsRunningMax && !this.#isStopping) {
-          const job = await jobs.next([...this.#running.keys()]);
+          const job = await jobs.next([...this.#running.values()].map(({ job }) => job));
           if (job === undefined) break;
-          const run = this.#run(job).finally(() => {
+          const end = this.#run(job).finally(() => {
             this.#running.delete(job.id);
             this.#cancelled.delete(job.id);
             this.wake();
           });
-          this.#running.set(job.id, run);
+          this.#running.set(job.id, { job, end });
         }
       } catch (fault) {
         logger.warn("jobs could not be read", { fault: messageOf(fault) });
@@ -145,7 +145,8 @@ class JobRunner {
         storedAtMs = clock.monotonicMs();
       }
       if (this.#isStopping) return;
-      await this.#wait(Math.min(PAUSE_MS_MAX, Math.max(PAUSE_MS_MIN, tookMs)));
+      const pauseMs = tookMs * this.#running.size;
+      await this.#wait(Math.min(PAUSE_MS_MAX, Math.max(PAUSE_MS_MIN, pauseMs)));
     }
   }
 

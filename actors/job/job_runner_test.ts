@@ -7,6 +7,7 @@ import { silentLogger } from "../../runtime/logger.ts";
 import { seededRandom } from "../../runtime/random.ts";
 import { createManualClock } from "../../test/support/manual_clock.ts";
 import { waitFor } from "../../test/support/wait.ts";
+import type { Outcome } from "../registry/outcome.ts";
 import { openRegistryStore } from "../registry/registry_store.ts";
 import { JobError, type JobKind, type JobStep, type StoredJob } from "./job.ts";
 import { JobFiles } from "./job_files.ts";
@@ -162,16 +163,73 @@ Deno.test("a part that is down is waited for, for a while; a fault is told once,
   );
 });
 
-Deno.test("a project with many jobs does not keep another one's waiting", async () => {
+Deno.test("projects take turns, however many jobs one has", async () => {
   await using scene = await openScene();
-  const first = await scene.start();
+  const { jobs } = scene;
   await scene.start();
-  const kind = "telemetryExport";
-  const other = { project: "other", kind, input: {}, createdBy: "u1" } as const;
-  const made = await scene.jobs.create(other);
-  assert.ok(made.ok);
-  assert.equal((await scene.jobs.next([]))!.id, first);
-  assert.equal((await scene.jobs.next([first]))!.id, made.value.id);
+  const open = async (project: string, count: number) => {
+    await scene.clock.advance(1);
+    for (let i = 0; i < count; i++) {
+      const kind = "telemetryExport";
+      assert.ok((await jobs.create({ project, kind, input: {}, createdBy: "u1" })).ok);
+    }
+  };
+  await open("a", 6);
+  await open("b", 6);
+  await open("c", 1);
+  const running: StoredJob[] = [];
+  const take = async () => {
+    const job = await jobs.next(running);
+    if (job !== undefined) running.push(job);
+    return job?.project;
+  };
+  const taken = [await take(), await take(), await take()];
+  assert.deepEqual(taken, ["default", "a", "b"]);
+  // The places of those that end go round: nobody waits behind all jobs of another one.
+  for (const wanted of ["c", "a", "b", "a", "b", "a", "b"]) {
+    const { id } = running.shift()!;
+    await jobs.start(id);
+    await jobs.finish(id, {});
+    assert.equal(await take(), wanted);
+  }
+});
+
+Deno.test("a project has its share of the jobs that run, also when nobody else has any", async () => {
+  await using scene = await openScene();
+  const own = [await scene.start(), await scene.start(), await scene.start()];
+  const project = "other";
+  const made = async () => {
+    const kind = "telemetryExport";
+    const job = await scene.jobs.create({ project, kind, input: {}, createdBy: "u1" });
+    assert.ok(job.ok);
+    return job.value.id;
+  };
+  let isHeld = true;
+  const held: JobKind = {
+    kind: "telemetryExport",
+    open: () =>
+      Promise.resolve({
+        step: () =>
+          Promise.resolve({ progress: 0.5, checkpoint: 1, ...(!isHeld && { result: 1 }) }),
+        [Symbol.asyncDispose]: () => Promise.resolve(),
+      }),
+  };
+  await using _runner = scene.run(held);
+  const running = async () => {
+    const { items } = valueOf(await scene.jobs.list("default", { status: "running", limit: 10 }));
+    return items.map(({ id }) => id).sort();
+  };
+  await scene.until("two to run", async () => (await running()).length === 2);
+  const other = await made();
+  await scene.until("the other's to run", async () => {
+    return (await scene.jobs.get(project, other))!.status === "running";
+  });
+  assert.deepEqual(await running(), own.slice(0, JOB_LIMITS.jobsRunningOfProjectMax).sort());
+  isHeld = false;
+  await scene.until("the end of all", async () => {
+    const { items } = valueOf(await scene.jobs.list("default", { status: "done", limit: 10 }));
+    return items.length === 3;
+  });
 });
 
 Deno.test("a job that cannot even be ended is taken up again after a pause", async () => {
@@ -254,3 +312,8 @@ Deno.test("files are bounded each, together, and by the disk; a crash's rest is 
   await using _runner = scene.run(counting(1), kept);
   await scene.until("what is nobody's to be removed", () => kept.bytes === 7);
 });
+
+function valueOf<Value>(outcome: Outcome<Value>): Value {
+  assert.ok(outcome.ok);
+  return outcome.value;
+}

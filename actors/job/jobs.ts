@@ -44,16 +44,23 @@ export interface FetchableFile {
   readonly expiresAt: number;
 }
 
+export type RunningJob = Pick<StoredJob, "id" | "project">;
+
 type Ended = Exclude<JobStatus, "queued" | "running">;
 
 const ID_BYTES = 9;
 const OPEN: readonly JobStatus[] = ["queued", "running"];
 /** Rows of one step of the sweep. */
 const SWEEP_ROWS = 100;
+/** Projects whose last turn is remembered. */
+const TURNS_MAX = 10_000;
 
 export class Jobs {
   readonly #options: JobsOptions;
   readonly #listeners = new Set<(job: Job, project: string) => void>();
+  /** When a project had its last turn, by number; the oldest first. */
+  readonly #turns = new Map<string, number>();
+  #lastTurn = 0;
   #lastIdMs = 0;
   #idsOfMs = 0;
 
@@ -166,17 +173,31 @@ export class Jobs {
   }
 
   /**
-   * The oldest that waits or was under way when the process ended, without those of `others`: first of
-   * a project that has none of these, so that no project keeps the rest waiting.
+   * Whose turn it is, of those that wait or were under way when the process ended; undefined: nobody's,
+   * beside those that run. Projects take turns, so that none keeps the rest waiting: the one of which
+   * the fewest run, then the one that has waited longest for a turn. Of a project the oldest.
    */
-  async next(others: readonly string[]): Promise<StoredJob | undefined> {
-    let select = this.#db.selectFrom("jobs").selectAll().where("status", "in", OPEN);
-    if (others.length > 0) {
-      const ids = sql.join(others);
-      select = select.where("id", "not in", others)
-        .orderBy(sql`project in (select project from jobs where id in (${ids}))`);
-    }
-    const row = await select.orderBy("created_at").orderBy("id").limit(1).executeTakeFirst();
+  async next(running: readonly RunningJob[]): Promise<StoredJob | undefined> {
+    let open = this.#db.selectFrom("jobs").where("status", "in", OPEN);
+    if (running.length > 0) open = open.where("id", "not in", running.map(({ id }) => id));
+    const waiting = await open.select(["project", (select) => select.fn.min("created_at").as("at")])
+      .groupBy("project").execute();
+    const candidates = waiting.map(({ project, at }) => ({
+      project,
+      rank: [
+        running.filter((job) => job.project === project).length,
+        this.#turns.get(project) ?? 0,
+        at,
+      ],
+    })).filter(({ rank: [runs] }) => runs! < JOB_LIMITS.jobsRunningOfProjectMax);
+    const first = candidates.sort((one, other) => compareRanks(one.rank, other.rank))[0];
+    if (first === undefined) return undefined;
+    const { project } = first;
+    this.#turns.delete(project);
+    this.#turns.set(project, ++this.#lastTurn);
+    if (this.#turns.size > TURNS_MAX) this.#turns.delete(this.#turns.keys().next().value!);
+    const row = await open.selectAll().where("project", "=", project)
+      .orderBy("created_at").orderBy("id").limit(1).executeTakeFirst();
     return row === undefined ? undefined : storedJobOf(row);
   }
 
@@ -320,4 +341,9 @@ export class Jobs {
     const job = jobOf(row);
     for (const listener of this.#listeners) listener(job, row.project);
   }
+}
+
+function compareRanks(one: readonly number[], other: readonly number[]): number {
+  const differs = one.findIndex((value, index) => value !== other[index]);
+  return differs === -1 ? 0 : one[differs]! - other[differs]!;
 }

@@ -216,19 +216,30 @@ Deno.test("an upload is refused by its type, its size, its place and its caller,
 
 Deno.test("uploads that do not come on give way, and only so many come at a time", async () => {
   await using harness = await opened();
-  const headers = await harness.login("operator");
+  const { jobUploadsMax, jobUploadsOfProjectMax, jobUploadStallMs } = JOB_LIMITS;
+  const projects = ["default", "plant-2", "plant-3"];
+  const callers: Headers[] = [];
+  for (const id of projects) {
+    if (id !== "default") assert.ok((await harness.projects.create({ id })).ok);
+    callers.push(await harness.login("operator", id));
+  }
   const stuck = () => new ReadableStream({ pull: () => new Promise<void>(() => {}) });
-  const { jobUploadsMax, jobUploadStallMs } = JOB_LIMITS;
-  const waiting = Array.from({ length: jobUploadsMax }, () => upload(harness, headers, stuck()));
+  const waiting = callers.slice(0, jobUploadsMax / jobUploadsOfProjectMax).flatMap((headers) =>
+    Array.from({ length: jobUploadsOfProjectMax }, () => upload(harness, headers, stuck()))
+  );
   await waitFor(() => Promise.resolve(harness.jobFiles.ids().length === jobUploadsMax), {
     what: "the uploads to come",
     withinMs: 20_000,
   });
-  const refused = await upload(harness, headers, "{}");
-  assert.equal(refused.status, 503);
-  assert.ok(refused.headers.get("retry-after"));
+  const beyond = await Promise.all(callers.map((headers) => upload(harness, headers, "{}")));
+  assert.deepEqual(beyond.map(({ status }) => status), [429, 429, 503]);
+  assert.ok(beyond.every(({ headers }) => headers.get("retry-after") === "5"));
+  assert.match(
+    (await beyond[0]!.json()).detail,
+    /of the project: 2 come, jobUploadsOfProjectMax is 2/,
+  );
   await harness.clock.advance(jobUploadStallMs);
   for (const answer of waiting) assert.equal((await answer).status, 408);
   assert.deepEqual(harness.jobFiles.ids(), []);
-  assert.equal((await upload(harness, headers, "{}")).status, 202);
+  assert.equal((await upload(harness, callers[0]!, "{}")).status, 202);
 });

@@ -31,7 +31,8 @@ export function tableFormatOf(request: Request): TableFormat {
 export class Uploads {
   readonly #files: Pick<JobFiles, "write" | "remove">;
   readonly #clock: Clock;
-  #open = 0;
+  /** Those that come, by project. */
+  readonly #open = new Map<string, number>();
 
   constructor(files: Pick<JobFiles, "write" | "remove">, clock: Clock) {
     this.#files = files;
@@ -41,29 +42,45 @@ export class Uploads {
   /**
    * The body is in the file `in` of the job, durable, when it resolves.
    * @param bytesMax At most `jobUploadBytesMax`.
-   * @throws {ProblemError} 408, 413. @throws {InvalidError} It ended early, or is empty.
+   * @throws {ProblemError} 408, 413; 429: too many of the project come.
+   * @throws {InvalidError} It ended early, or is empty.
    * @throws {OverloadedError} Too many come, or there is no room for it.
    */
-  async receive(request: Request, jobId: string, bytesMax: number): Promise<void> {
-    const { jobUploadsMax } = JOB_LIMITS;
+  async receive(
+    request: Request,
+    { id, project }: { readonly id: string; readonly project: string },
+    bytesMax: number,
+  ): Promise<void> {
     const announced = Number(request.headers.get("content-length") ?? 0);
     if (!(announced <= bytesMax)) throw tooLarge(announced, bytesMax);
-    if (this.#open >= jobUploadsMax) {
-      const message = `Cannot take more uploads: ${this.#open} come, jobUploadsMax is ` +
-        `${jobUploadsMax}`;
-      throw new OverloadedError(message, RETRY_MS);
-    }
-    this.#open++;
+    this.#assertRoom(project);
+    this.#open.set(project, (this.#open.get(project) ?? 0) + 1);
     try {
-      await this.#receive(request, jobId, bytesMax);
+      await this.#receive(request, id, bytesMax);
     } catch (fault) {
-      await this.#files.remove(jobId, "in");
+      await this.#files.remove(id, "in");
       if (!(fault instanceof JobError)) throw fault;
       if (fault.code === "too-large") throw new ProblemError("too-large", fault.message);
       throw new OverloadedError(fault.message, RETRY_MS);
     } finally {
-      this.#open--;
+      const left = this.#open.get(project)! - 1;
+      if (left === 0) this.#open.delete(project);
+      else this.#open.set(project, left);
     }
+  }
+
+  #assertRoom(project: string): void {
+    const { jobUploadsMax, jobUploadsOfProjectMax } = JOB_LIMITS;
+    const own = this.#open.get(project) ?? 0;
+    if (own >= jobUploadsOfProjectMax) {
+      const detail = `Cannot take more uploads of the project: ${own} come, ` +
+        `jobUploadsOfProjectMax is ${jobUploadsOfProjectMax}`;
+      throw new ProblemError("rate-limited", detail, { retryAfterMs: RETRY_MS });
+    }
+    const all = [...this.#open.values()].reduce((sum, count) => sum + count, 0);
+    if (all < jobUploadsMax) return;
+    const message = `Cannot take more uploads: ${all} come, jobUploadsMax is ${jobUploadsMax}`;
+    throw new OverloadedError(message, RETRY_MS);
   }
 
   async #receive(request: Request, jobId: string, bytesMax: number): Promise<void> {

@@ -98,7 +98,8 @@ async function startImport(
   noteAudit({ object: `jobs/${id}` });
   const isOfDevices = kind === "deviceImport";
   const { jobUploadBytesMax, jobDeviceUploadBytesMax } = JOB_LIMITS;
-  await uploads.receive(request, id, isOfDevices ? jobDeviceUploadBytesMax : jobUploadBytesMax);
+  const bytesMax = isOfDevices ? jobDeviceUploadBytesMax : jobUploadBytesMax;
+  await uploads.receive(request, { id, project: caller.project }, bytesMax);
   try {
     const input: Json = definedOf({ format, product });
     return await answerStarted(ports, caller, keep, { kind, input, id });
