@@ -149,6 +149,7 @@ Deno.test("CBOR that JSON cannot say, or that breaks its bounds, is refused", as
   await harness.provision();
   const nested = (levels: number) => new Uint8Array([...Array(levels).fill(0x81), 0x01]);
   const text = new TextEncoder().encode("__proto__");
+  const longKey = [0x79, 0x75, 0x30, ...Array(30_000).fill(0x61)];
   const cases: Record<string, Uint8Array<ArrayBuffer>> = {
     "nothing": new Uint8Array(),
     "JSON": new TextEncoder().encode('{"t":1}'),
@@ -172,12 +173,16 @@ Deno.test("CBOR that JSON cannot say, or that breaks its bounds, is refused", as
     "deep": nested(33),
     "very deep": nested(60_000),
     "very deep maps": new Uint8Array(Array(20_000).fill([0xa1, 0x61, 0x74]).flat()),
+    "deep without an end": new Uint8Array(Array(33).fill(0x9f)),
+    "deep behind what has ended": new Uint8Array([0x83, 0x80, 0x9f, 0xff, ...nested(32)]),
+    "a long key twice": new Uint8Array([0xa2, ...longKey, 0x01, ...longKey, 0x02]),
   };
   for (const [what, body] of Object.entries(cases)) {
     const answer = await harness.send("POST", PATH, { headers: CBOR, body });
     const said = await answer.text();
     assert.equal(answer.status, 400, `${what}: ${said}`);
     assert.ok(said.length < 1_000, what);
+    assert.equal(said.includes("jsonDepthMax"), /deep/.test(what), `${what}: ${said}`);
   }
   assert.equal(harness.ingress.messages.length, 0);
   assert.equal(({} as { t?: unknown }).t, undefined);
@@ -185,6 +190,12 @@ Deno.test("CBOR that JSON cannot say, or that breaks its bounds, is refused", as
   const grown = cbor(Array(LIMITS.payloadBytesMax - 100).fill(false));
   assert.equal((await harness.send("POST", PATH, { headers: CBOR, body: grown })).status, 413);
   assert.equal(cborToJson(nested(32)).ok, true, "as deep as JSON");
+  const wide = new Uint8Array([
+    0x98,
+    99,
+    ...Array(99).fill([0x9f, 0xa1, 0x61, 0x74, 0x80, 0xff]).flat(),
+  ]);
+  assert.equal(cborToJson(wide).ok, true, "what has ended is not depth");
 });
 
 Deno.test("any CBOR is read as its JSON or refused, never a fault", () => {
