@@ -43,7 +43,7 @@ export function readerChildren(options: ReaderChildrenOptions): ChildSpec {
   });
   const views = viewsChild({
     entry: entries.viewsWorker,
-    path: join(config.data.dir, "views.db"),
+    dataDir: config.data.dir,
     openReader: () => log.openReader("views"),
     onStarted: options.onViews,
   });

@@ -8,6 +8,21 @@ export const DEVICE_LIMITS = {
   groupDepthMax: 8,
   /** Groups that one device is in. */
   groupsPerDeviceMax: 32,
+  /** Conditions on values of one search. */
+  propertyConditionsMax: 4,
+  /** Values of one device that can be searched for, and characters of a text among them. */
+  indexedPropertiesMax: 64,
+  indexedTextCharactersMax: 256,
+  /**
+   * States that the index of values takes in one go, and the share of time it may work: at 0.1 it reads
+   * 3,000 states a second. Too much: it takes the processor from messages; too little: searches lag.
+   */
+  indexSliceStates: 128,
+  indexTimeShare: 0.1,
+  /** Longest that the index rests when states have changed. */
+  indexEveryMs: 500,
+  /** Addresses of changed states that wait for a reader; beyond it that reads all states again. */
+  changedStatesMax: 200_000,
   /** Last messages of one device that are traced; a bit each of one number says by which wire. */
   tracedMessages: 32,
   /** Bytes of all traces, about 2 KB a device; the device that was silent longest gives way. */
@@ -16,6 +31,16 @@ export const DEVICE_LIMITS = {
   tracedTextCharacters: 512,
   /** Appends of each partition whose times are remembered, 48 B each. */
   appendsRemembered: 2_048,
+  /**
+   * Matches of one condition up to which a list looks at all of them, sorted, at once; and up to which it
+   * does where so many rows of an index were walked for it that did not pass. Counts look at all of them
+   * up to the second one.
+   */
+  searchNarrowKeys: 2_000,
+  searchSourceKeys: 20_000,
+  searchWalkRows: 10_000,
+  /** Keys that one store is asked about in one statement: 1 to 3 ms. */
+  searchChunkKeys: 1_000,
 } as const;
 
 assert(

@@ -185,7 +185,7 @@ export const LIMITS = {
   titleCharactersMax: 128,
   /** Rows that a search reads before it lets other work run, and longest time of one page of it. */
   searchSliceRows: 5_000,
-  searchMsMax: 2_000,
+  searchMsMax: 250,
   /** Rows that are looked at one by one to count a list; beyond it the count is not told. */
   countRowsMax: 1_000_000,
   /**

@@ -5,21 +5,13 @@ import type { Random } from "../../runtime/random.ts";
 import type { Keyring } from "../../runtime/secret/keyring.ts";
 import type { Transaction } from "../../runtime/store/relational_store.ts";
 import { noteAudit } from "../audit/audit_scope.ts";
-import { BAD_CURSOR, versionRefusal } from "../registry/conditions.ts";
-import { orderOf, positionIn, type Sort } from "../registry/list_order.ts";
-import { accepted, invalid, type Outcome, type Page, refused } from "../registry/outcome.ts";
+import { versionRefusal } from "../registry/conditions.ts";
+import { accepted, invalid, type Outcome, refused } from "../registry/outcome.ts";
 import type { Alongside, RegistryStore } from "../registry/registry_store.ts";
 import type { DevicesTable, RegistryTables } from "../registry/tables.ts";
 import { type ChangeKind, type ChangesFollower, recordChange } from "./changes.ts";
 import { createMany, type ManyCreated } from "./device_import.ts";
 import { isRemovalPending } from "./device_removals.ts";
-import {
-  countDevices,
-  DEVICE_ORDERS,
-  type DeviceFilter,
-  findDevices,
-  searchDevices,
-} from "./device_search.ts";
 import {
   type Device,
   deviceIssues,
@@ -42,14 +34,6 @@ import {
 import { createSecret, hashSecret, isSameHash } from "./secret.ts";
 
 export type { Device, DevicePatch, DeviceWithSecret, NewDevice };
-
-export interface DeviceQuery extends DeviceFilter {
-  /** Default: by product and device. */
-  readonly sort?: Sort<"device" | "name" | "createdAt">;
-  /** 1 to 500. */
-  readonly limit: number;
-  readonly cursor?: string;
-}
 
 export interface RotateOptions {
   /** How long the old secret goes on; default 0. */
@@ -142,23 +126,20 @@ export class DeviceRegistry {
     return row === undefined ? undefined : deviceOf(row);
   }
 
-  /** A page may be short, even empty, while `nextCursor` is not null. Refuses a foreign cursor. */
-  async list(query: DeviceQuery): Promise<Outcome<Page<Device>>> {
-    const order = orderOf(query.sort, DEVICE_ORDERS);
-    const after = query.cursor === undefined ? undefined : positionIn(order, query.cursor);
-    if (after === undefined && query.cursor !== undefined) return invalid([BAD_CURSOR]);
-    const page = await searchDevices(this.#store, this.#clock, query, order, after);
-    return accepted({ items: page.rows.map(deviceOf), nextCursor: page.nextCursor });
-  }
-
-  /** Those of the keys `{product}/{device}`, at most 500, that are there and pass. */
-  async find(keys: readonly string[], filter: DeviceFilter): Promise<Device[]> {
-    return (await findDevices(this.#store, keys, filter)).map(deviceOf);
-  }
-
-  /** How many devices pass; null: too many to look at (`countRowsMax`). */
-  async count(filter: DeviceFilter): Promise<number | null> {
-    return await countDevices(this.#store, this.#clock, filter);
+  /** Those of the keys `{product}/{device}`, at most 500, that are there, in the project. */
+  async find(
+    keys: readonly string[],
+    { project }: { readonly project: string },
+  ): Promise<Device[]> {
+    const found: Device[] = [];
+    for (const [product, ofProduct] of Map.groupBy(keys, (key) => key.slice(0, key.indexOf("/")))) {
+      const names = ofProduct.map((key) => key.slice(product.length + 1));
+      const rows = await this.#store.db.selectFrom("devices").selectAll()
+        .where("product", "=", product).where("device", "in", names)
+        .where("project", "=", project).execute();
+      found.push(...rows.map(deviceOf));
+    }
+    return found;
   }
 
   /** Refuses with `invalid`, `not_found` or `stale`. */

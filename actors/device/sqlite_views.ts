@@ -17,8 +17,6 @@ import {
   PRESENCE,
   type RowRepair,
   seenAtMs,
-  type SeenDevice,
-  type SeenQuery,
   type ViewBatch,
   type ViewsStore,
   type ViewWrite,
@@ -63,18 +61,6 @@ const ONLINE_ELSEWHERE = `
   select key, session from rows where session > ? and (session < ? or session >= ?)
   order by session limit ?`;
 
-/** Keys first, from the index alone: what the filter leaves out costs no look at its row. */
-function seenQuery(operator: "<" | ">", direction: "desc" | "asc"): string {
-  return `
-    select rows.key, row from (
-      select key, seen from rows
-      where seen is not null and (seen, key) ${operator} (?, ?) and key >= ? and key < ?
-        and (? is null or substr(key, 1, instr(key, '/') - 1) in (select value from json_each(?)))
-      order by seen ${direction}, key ${direction} limit ?
-    ) as page cross join rows on view = '${PRESENCE}' and rows.key = page.key
-    order by page.seen ${direction}, page.key ${direction}`;
-}
-
 /** Opens or makes the store at `path`. */
 export function openSqliteViews(path: string): ViewsStore {
   const database = new DatabaseSync(path);
@@ -91,8 +77,6 @@ class SqliteViews implements ViewsStore {
   readonly #remove: StatementSync;
   readonly #move: StatementSync;
   readonly #select: StatementSync;
-  readonly #selectLatest: StatementSync;
-  readonly #selectOldest: StatementSync;
   readonly #selectOnline: StatementSync;
   readonly #stored: StatementSync;
   readonly #drop: StatementSync;
@@ -107,8 +91,6 @@ class SqliteViews implements ViewsStore {
     this.#remove = database.prepare(REMOVE);
     this.#move = database.prepare(MOVE);
     this.#select = database.prepare(SELECT);
-    this.#selectLatest = database.prepare(seenQuery("<", "desc"));
-    this.#selectOldest = database.prepare(seenQuery(">", "asc"));
     this.#selectOnline = database.prepare(ONLINE_ELSEWHERE);
     this.#stored = database.prepare(
       "select row, version, at, session, seen from rows where view = ? and key = ?",
@@ -145,10 +127,6 @@ class SqliteViews implements ViewsStore {
 
   presence(keys: readonly string[]): Promise<ReadonlyMap<string, PresenceRow>> {
     return attempt(() => this.#rows<PresenceRow>(PRESENCE, keys));
-  }
-
-  bySeen(query: SeenQuery): Promise<readonly SeenDevice[]> {
-    return attempt(() => this.#bySeen(query));
   }
 
   calls(query: CallQuery): Promise<readonly CallRow[]> {
@@ -235,17 +213,6 @@ class SqliteViews implements ViewsStore {
       found.set(String(key), JSON.parse(String(row)));
     }
     return found;
-  }
-
-  #bySeen({ product, products, isDescending, after, limit }: SeenQuery): SeenDevice[] {
-    const { atMs, key } = after ??
-      { atMs: isDescending ? Number.MAX_SAFE_INTEGER : Number.MIN_SAFE_INTEGER, key: "" };
-    // "0" follows "/": the keys of a product stand between the two.
-    const [from, to] = product === undefined ? ["", "\u{10ffff}"] : [`${product}/`, `${product}0`];
-    const select = isDescending ? this.#selectLatest : this.#selectOldest;
-    const own = products === undefined ? null : JSON.stringify(products);
-    return select.all(atMs, key, from, to, own, own, limit)
-      .map(({ key, row }) => ({ key: String(key), row: JSON.parse(String(row)) }));
   }
 }
 

@@ -38,34 +38,12 @@ export interface OnlineDevice {
   readonly session: string;
 }
 
-/** A device that was heard of, with its row of view `presence`. */
-export interface SeenDevice {
-  /** `{product}/{device}`. */
-  readonly key: string;
-  readonly row: PresenceRow;
-}
-
-export interface SeenQuery {
-  /** Only of this product. */
-  readonly product?: string;
-  /** Only of these products. */
-  readonly products?: readonly string[];
-  /** Latest first; else longest ago first. Devices of one moment by key, in the same direction. */
-  readonly isDescending: boolean;
-  /** Goes on after this one. */
-  readonly after?: { readonly atMs: number; readonly key: string };
-  /** 1 to `VIEW_KEYS_MAX`. */
-  readonly limit: number;
-}
-
 /** What the API and the sweep after a crash ask. At most `VIEW_KEYS_MAX` keys at once. */
 export interface Views {
   /** Rows by key; keys without a row are absent. */
   rows(view: string, keys: readonly string[]): Promise<ReadonlyMap<string, Json>>;
   /** Presence of devices `{product}/{device}`; one that was never heard of is absent. */
   presence(keys: readonly string[]): Promise<ReadonlyMap<string, PresenceRow>>;
-  /** Devices by when they were last heard of. */
-  bySeen(query: SeenQuery): Promise<readonly SeenDevice[]>;
   /** Service calls of a device, newest first. */
   calls(query: CallQuery): Promise<readonly CallRow[]>;
   /**
@@ -169,7 +147,6 @@ export function createMemoryViews(): ViewsStore {
       ),
     rows: (view, keys) => rows<Json>(view, keys),
     presence: (keys) => rows<PresenceRow>(PRESENCE, keys),
-    bySeen: (query) => Promise.resolve(seenOf([...stored.values()], query)),
     calls: (query) => Promise.resolve(calls.calls(query)),
     onlineWithOtherIncarnation(incarnation, limit, after) {
       const found: OnlineDevice[] = [];
@@ -222,21 +199,4 @@ export function isRowRight(stored: Json | undefined, { view, row }: ViewWrite): 
   const wanted = row as unknown as PresenceRow;
   if (online !== wanted.online || session !== wanted.session || atMs === undefined) return false;
   return atMs <= wanted.atMs && atMs >= wanted.atMs - LIMITS.presenceEveryMs;
-}
-
-function seenOf(
-  writes: readonly ViewWrite[],
-  { product = "", products, isDescending, after, limit }: SeenQuery,
-): SeenDevice[] {
-  const sign = isDescending ? -1 : 1;
-  const compare = (one: SeenDevice, other: SeenDevice) =>
-    sign * (one.row.atMs - other.row.atMs || (one.key < other.key ? -1 : 1));
-  const start = after &&
-    { key: after.key, row: { online: false, session: null, atMs: after.atMs } };
-  return writes.filter(({ view }) => view === PRESENCE)
-    .map(({ key, row }) => ({ key, row: row as unknown as PresenceRow }))
-    .filter(({ key }) => product === "" || key.startsWith(`${product}/`))
-    .filter(({ key }) => products?.includes(key.slice(0, key.indexOf("/"))) ?? true)
-    .filter((seen) => start === undefined || (seen.key !== start.key && compare(start, seen) < 0))
-    .sort(compare).slice(0, limit);
 }

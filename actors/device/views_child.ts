@@ -1,11 +1,17 @@
 /** Store and reader of the views in their own thread: start, run, stop. */
+import { join } from "node:path";
 import { killable } from "../../runtime/actor/resource_child.ts";
 import type { ChildSpec } from "../../runtime/actor/supervision.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import { messageOf, UnavailableError } from "../../runtime/errors.ts";
 import type { Logger } from "../../runtime/logger.ts";
 import { connectReaderPort } from "../../runtime/log/reader_port.ts";
+import { StateReader } from "../../runtime/log/state_reader.ts";
+import { partitionOfActor } from "../behaviours.ts";
+import { openDeviceFinder } from "./device_finder.ts";
+import { openPropertyIndex } from "./property_index.ts";
 import { openSqliteViews } from "./sqlite_views.ts";
+import { startStateIndexer } from "./state_indexer.ts";
 import { startViewsReader } from "./views_reader.ts";
 import {
   createViewsClient,
@@ -16,8 +22,7 @@ import {
 
 interface ViewsStart {
   readonly type: "views_start";
-  /** Of `views.db`. */
-  readonly path: string;
+  readonly dataDir: string;
   readonly port: MessagePort;
 }
 
@@ -40,7 +45,15 @@ export function runViewsWorker(scope: ViewsEndpoint, clock: Clock, logger: Logge
 }
 
 function startStore(scope: ViewsEndpoint, start: ViewsStart, clock: Clock, logger: Logger) {
-  const store = openSqliteViews(start.path);
+  const pathOf = (name: string) => join(start.dataDir, name);
+  const store = openSqliteViews(pathOf("views.db"));
+  const index = openPropertyIndex(pathOf("search.db"), logger);
+  const states = new StateReader(pathOf("log.db"));
+  const finder = openDeviceFinder({
+    registry: pathOf("registry.db"),
+    views: pathOf("views.db"),
+    search: pathOf("search.db"),
+  }, clock);
   const port = connectReaderPort(start.port);
   let read = store.cursor;
   const source = {
@@ -53,11 +66,26 @@ function startStore(scope: ViewsEndpoint, start: ViewsStart, clock: Clock, logge
     waitForMore: () => port.waitForMore(read),
   };
   const reader = startViewsReader({ source, store, clock, logger });
-  const answers = startViewsWorker(scope, store, reader);
+  const indexer = startStateIndexer({
+    states,
+    index,
+    partitionOf: partitionOfActor,
+    takeChanged: (limit) => port.takeChanged(limit),
+    clock,
+    logger,
+  });
+  const search = {
+    list: finder.list,
+    count: finder.count,
+    reindex: () => Promise.resolve(indexer.lookAgain()),
+  };
+  const answers = startViewsWorker(scope, store, reader, search);
   return async () => {
     answers[Symbol.dispose]();
     port[Symbol.dispose]();
+    await indexer[Symbol.asyncDispose]();
     await reader[Symbol.asyncDispose]();
+    for (const opened of [finder, states, index]) opened[Symbol.dispose]();
     await store[Symbol.asyncDispose]();
   };
 }
@@ -73,21 +101,22 @@ export interface ViewsHandle extends AsyncDisposable {
 export interface ViewsChildOptions {
   /** Entry module of the Worker. */
   readonly entry: string;
-  /** Of `views.db`. */
-  readonly path: string;
+  readonly dataDir: string;
   readonly openReader: () => MessagePort;
   readonly onStarted: (views: ReadViews) => void;
 }
 
 /** The views as a supervised child. */
-export function viewsChild({ entry, path, openReader, onStarted }: ViewsChildOptions): ChildSpec {
+export function viewsChild(
+  { entry, dataDir, openReader, onStarted }: ViewsChildOptions,
+): ChildSpec {
   return {
     id: "views",
     restart: "permanent",
     shutdownMs: 10_000,
     start: async () => {
       const worker = new Worker(entry, { type: "module", name: "views" });
-      const handle = await startViewsChild(worker, path, openReader());
+      const handle = await startViewsChild(worker, dataDir, openReader());
       onStarted(handle.views);
       const done = handle.failed.then((fault) => ({ fault }));
       return killable(handle, done, () => handle.kill());
@@ -98,7 +127,7 @@ export function viewsChild({ entry, path, openReader, onStarted }: ViewsChildOpt
 /** @throws {UnavailableError} The store could not be opened. */
 export async function startViewsChild(
   worker: Worker,
-  path: string,
+  dataDir: string,
   port: MessagePort,
 ): Promise<ViewsHandle> {
   let fail!: (fault: Error) => void;
@@ -115,7 +144,7 @@ export async function startViewsChild(
     fail(new UnavailableError("views", event.message));
   };
   const started = heard("views_started");
-  worker.postMessage({ type: "views_start", path, port } satisfies ViewsStart, [port]);
+  worker.postMessage({ type: "views_start", dataDir, port } satisfies ViewsStart, [port]);
   const fault = await Promise.race([started, failed]);
   if (fault !== undefined) {
     worker.terminate();

@@ -3,12 +3,11 @@ import type { Json } from "../../runtime/actor/behaviour.ts";
 import { messageOf, OverloadedError, UnavailableError } from "../../runtime/errors.ts";
 import type { CallQuery } from "../command/call_rows.ts";
 import type { CallRow } from "../command/messages.ts";
+import type { DeviceFilter, DeviceFinder, FinderQuery } from "./device_finder.ts";
 import type { PresenceRow } from "./messages.ts";
 import {
   type OnlineDevice,
   type RowRepair,
-  type SeenDevice,
-  type SeenQuery,
   VIEW_KEYS_MAX,
   type ViewRepairs,
   type Views,
@@ -28,9 +27,11 @@ interface ViewsCall {
   readonly method:
     | "rows"
     | "presence"
-    | "bySeen"
+    | "list"
+    | "count"
     | "calls"
     | "reach"
+    | "reindex"
     | "repair"
     | "keysAfter"
     | "onlineWithOtherIncarnation";
@@ -44,21 +45,28 @@ type ViewsAnswer =
 /** Calls that wait for their answer; a caller beyond is refused. */
 const CALLS_MAX = 1_000;
 
+/** Lists of devices, and the index of last values that they use. */
+export interface DeviceSearch extends DeviceFinder {
+  /** Makes the index right again of all states, in the background. */
+  reindex(): Promise<void>;
+}
+
 /** Views that know how far they have read the log. */
-export type ReadViews = Views & ViewRepairs & Pick<ViewsReader, "reach">;
+export type ReadViews = Views & ViewRepairs & DeviceSearch & Pick<ViewsReader, "reach">;
 
 /** Answers calls with `views`, on the inside. Dispose: no call is answered any more. */
 export function startViewsWorker(
   scope: ViewsEndpoint,
   views: Views & ViewRepairs,
   reader: Pick<ViewsReader, "reach">,
+  search: DeviceSearch,
 ): Disposable {
   const listener = async ({ data }: MessageEvent) => {
     const call = data as ViewsCall | undefined;
     if (call?.type !== "views_call") return;
     const { id } = call;
     try {
-      const value = await answer(views, reader, call);
+      const value = await answer(views, reader, search, call);
       scope.postMessage({ type: "views_answer", id, value } satisfies ViewsAnswer);
     } catch (fault) {
       scope.postMessage(
@@ -73,6 +81,7 @@ export function startViewsWorker(
 function answer(
   views: Views & ViewRepairs,
   reader: Pick<ViewsReader, "reach">,
+  search: DeviceSearch,
   { method, parameters }: ViewsCall,
 ): Promise<unknown> {
   const [first, second, third] = parameters;
@@ -81,12 +90,16 @@ function answer(
       return views.rows(first as string, second as string[]);
     case "presence":
       return views.presence(first as string[]);
-    case "bySeen":
-      return views.bySeen(first as SeenQuery);
+    case "list":
+      return search.list(first as FinderQuery);
+    case "count":
+      return search.count(first as DeviceFilter);
     case "calls":
       return views.calls(first as CallQuery);
     case "reach":
       return reader.reach(first as number);
+    case "reindex":
+      return search.reindex();
     case "repair":
       return views.repair(first as RowRepair[]);
     case "keysAfter":
@@ -128,9 +141,11 @@ export function createViewsClient(worker: ViewsEndpoint): ReadViews & Disposable
     rows: async (view, keys) => await ask<ReadonlyMap<string, Json>>("rows", view, bounded(keys)),
     presence: async (keys) =>
       await ask<ReadonlyMap<string, PresenceRow>>("presence", bounded(keys)),
-    bySeen: (query) => ask<readonly SeenDevice[]>("bySeen", query),
+    list: (query) => ask("list", query),
+    count: (filter) => ask("count", filter),
     calls: (query) => ask<readonly CallRow[]>("calls", query),
     reach: (tick) => ask<void>("reach", tick),
+    reindex: () => ask("reindex"),
     repair: (rows) => ask("repair", rows),
     keysAfter: (view, after, limit) => ask<readonly string[]>("keysAfter", view, after, limit),
     onlineWithOtherIncarnation: (incarnation, limit, after) =>

@@ -157,6 +157,13 @@ export class Groups {
     return parents.has(id) ? belowOf(parents, id) : [];
   }
 
+  /** Whether no device is in the group itself. */
+  async isEmpty(id: string): Promise<boolean> {
+    const member = await this.#options.store.db.selectFrom("group_devices").select("device")
+      .where("group_id", "=", id).limit(1).executeTakeFirst();
+    return member === undefined;
+  }
+
   /** Refuses as `create`, with `in_use` for a place below itself too, and with `stale`. */
   async update(
     project: string,

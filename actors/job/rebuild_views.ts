@@ -1,6 +1,7 @@
 /**
  * Puts the read models right from the committed states of actors, while everybody goes on reading and
- * writing them: first each state's rows, partition by partition; then each row whose actor has none.
+ * writing them: first each state's rows, partition by partition; then each row whose actor has none; at
+ * last the index of values is told to look at all states, which it does on its own.
  *
  * A row gives way to the state it is of, unless it claims to be newer. Then the state is read again: it
  * was committed before any row of it could be written, so that a row which is still newer is damaged,
@@ -12,6 +13,7 @@ import { LIMITS } from "../../runtime/limits.ts";
 import type { Logger } from "../../runtime/logger.ts";
 import type { StateQuery, StoredState } from "../../runtime/log/partition_log.ts";
 import { ROW_KINDS, rowsOfState } from "../device/state_rows.ts";
+import type { DeviceSearch } from "../device/views_worker.ts";
 import { type NewerRow, PRESENCE, type RowRepair, type ViewRepairs } from "../device/views.ts";
 import { JobError, type JobKind, type JobStep, type JobWork, type StoredJob } from "./job.ts";
 
@@ -20,7 +22,7 @@ export interface RebuildViewsOptions {
     statesAfter(query: StateQuery): Promise<readonly StoredState[]>;
     peekAll(addresses: readonly string[]): Promise<readonly (Uint8Array | undefined)[]>;
   };
-  readonly views: () => ViewRepairs;
+  readonly views: () => ViewRepairs & Pick<DeviceSearch, "reindex">;
   /** Of all groups. */
   readonly partitions: number;
   readonly logger: Logger;
@@ -75,7 +77,10 @@ class RebuildWork implements JobWork {
 
   async step(): Promise<JobStep> {
     if (this.#place.phase === "states") await this.#stepStates();
-    else if (await this.#stepRows()) return this.#finish();
+    else if (await this.#stepRows()) {
+      await this.#options.views().reindex();
+      return this.#finish();
+    }
     const { states, rows, changed } = this.#place;
     return {
       progress: this.#progress(),

@@ -6,7 +6,7 @@
 import type { Json } from "../../runtime/actor/behaviour.ts";
 import { JOB_LIMITS } from "../../runtime/job_limits.ts";
 import { LIMITS } from "../../runtime/limits.ts";
-import type { DeviceQuery } from "../device/registry.ts";
+import type { FinderQuery } from "../device/device_finder.ts";
 import type { Outcome, Page } from "../registry/outcome.ts";
 import type { TelemetryQueries } from "../telemetry/worker.ts";
 import { cellOfValue, csvLine } from "./csv.ts";
@@ -30,7 +30,7 @@ export interface TelemetryExportInput {
 
 export interface DeviceNames {
   list(
-    query: DeviceQuery,
+    query: FinderQuery,
   ): Promise<Outcome<Page<{ readonly product: string; readonly device: string }>>>;
   count(filter: { readonly project: string; readonly product?: string }): Promise<number | null>;
 }

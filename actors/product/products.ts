@@ -203,16 +203,6 @@ export class Products {
     return Number(count) > LIMITS.countRowsMax ? null : Number(count);
   }
 
-  /** Keys of a project's products; undefined: the installation has this project only. */
-  async keysOf(project: string): Promise<readonly string[] | undefined> {
-    const { db } = this.#store;
-    const projects = await db.selectFrom("projects").select("id").limit(2).execute();
-    if (projects.length === 1 && projects[0]!.id === project) return undefined;
-    const rows = await db.selectFrom("products").select("key")
-      .where("project", "=", project).execute();
-    return rows.map(({ key }) => key);
-  }
-
   /**
    * Changes what the patch names. Refuses with `invalid`, `not_found`, `stale` if `expectedVersion` is
    * not the stored one, or `breaking`, with the changes of the model as facts.

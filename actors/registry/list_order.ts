@@ -35,7 +35,7 @@ export function orderOf<Field extends string>(
   return { sort: sort ?? "", columns: columns[field], isDescending };
 }
 
-export function cursorAfter(order: ListOrder, row: object): string {
+function cursorAfter(order: ListOrder, row: object): string {
   const position = row as Position;
   return encodeCursor([order.sort, ...order.columns.map(({ column }) => String(position[column]))]);
 }
@@ -68,26 +68,15 @@ export function isAfter(order: ListOrder, position: Position): RawBuilder<boolea
   return compare(order, order.isDescending ? "<" : ">", position);
 }
 
-/** The row is the one at the position, or comes before it. */
-export function isUpTo(order: ListOrder, position: Position): RawBuilder<boolean> {
-  return compare(order, order.isDescending ? ">=" : "<=", position);
-}
-
-/** What follows `order by`. @param table Of the columns, where several have them. */
-export function ordering(order: ListOrder, table?: string): RawBuilder<unknown> {
+/** What follows `order by`. */
+export function ordering(order: ListOrder): RawBuilder<unknown> {
   const direction = sql.raw(order.isDescending ? "desc" : "asc");
-  const parts = order.columns.map(({ column }) =>
-    sql`${sql.ref(table === undefined ? column : `${table}.${column}`)} ${direction}`
-  );
+  const parts = order.columns.map(({ column }) => sql`${sql.ref(column)} ${direction}`);
   return sql`${sql.join(parts)}`;
 }
 
-/** The columns themselves. */
-export function columnsOf({ columns }: ListOrder): RawBuilder<unknown> {
-  return sql`${sql.join(columns.map(({ column }) => sql.ref(column)))}`;
-}
-
 function compare(order: ListOrder, operator: string, position: Position): RawBuilder<boolean> {
+  const columns = sql.join(order.columns.map(({ column }) => sql.ref(column)));
   const values = sql.join(order.columns.map(({ column }) => position[column]));
-  return sql<boolean>`(${columnsOf(order)}) ${sql.raw(operator)} (${values})`;
+  return sql<boolean>`(${columns}) ${sql.raw(operator)} (${values})`;
 }

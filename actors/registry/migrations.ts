@@ -18,6 +18,7 @@ export const REGISTRY_MIGRATIONS: readonly Migration[] = [
   { id: 9, name: "create model versions", up: createModelVersions },
   { id: 10, name: "create groups", up: createGroups },
   { id: 11, name: "retention of products", up: addRetention },
+  { id: 12, name: "index disabled devices", up: indexDisabled },
 ];
 
 async function createRegistry(db: Kysely<unknown>): Promise<void> {
@@ -353,4 +354,10 @@ async function createJobs(db: Kysely<unknown>): Promise<void> {
     .on("jobs").columns(["project", "created_at", "id"]).execute();
   await db.schema.createIndex("jobs_by_status").ifNotExists()
     .on("jobs").columns(["status", "created_at", "id"]).execute();
+}
+
+/** They are few among many. */
+async function indexDisabled(db: Kysely<unknown>): Promise<void> {
+  await sql`create index if not exists devices_disabled on devices (project, product, device)
+    where enabled = 0`.execute(db);
 }

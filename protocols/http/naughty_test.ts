@@ -101,7 +101,7 @@ Deno.test("hostile values of any parameter are refused or mean themselves", asyn
   }
   assert.ok(asked > 2_000, "there are parameters");
   assert.deepEqual(tablesOf(harness), tables);
-  assert.equal(await harness.devices.count({}), 1, "no filter was a statement");
+  assert.equal(await harness.ports.finder.count({}), 1, "no filter was a statement");
   assertNoFault(harness);
 });
 

@@ -4,7 +4,7 @@ import type { CommandState } from "../../actors/command/messages.ts";
 import { listMessages } from "../../actors/device/message_list.ts";
 import type { MessageTraces } from "../../actors/device/message_traces.ts";
 import type { DeviceState } from "../../actors/device/messages.ts";
-import type { Views } from "../../actors/device/views.ts";
+import type { ReadViews } from "../../actors/device/views_worker.ts";
 import type { LiveHub } from "../../actors/live/live_hub.ts";
 import type { Registry } from "../../actors/open_registry.ts";
 import type { TelemetryClient } from "../../actors/telemetry/worker.ts";
@@ -40,7 +40,7 @@ export interface NodeView {
   readonly stopped: StoppedPartitions;
   /** Undefined: not started yet. */
   telemetry(): TelemetryClient | undefined;
-  views(): Views | undefined;
+  views(): ReadViews | undefined;
   supervisor(): Supervisor;
   /** URLs of the listeners, by wire. */
   endpoints(): Readonly<Record<string, string>>;
@@ -74,7 +74,10 @@ export function httpPortsOf(node: NodeView): HttpPorts {
     peekCalls: (address) => peekAt<CommandState>(log, address),
     link: node.link,
     presence: async (names) => await views().presence(names),
-    bySeen: async (query) => await views().bySeen(query),
+    finder: {
+      list: async (query) => await views().list(query),
+      count: async (filter) => await views().count(filter),
+    },
     site: node.site,
     live: { hub: node.live },
     calls: node.calls,

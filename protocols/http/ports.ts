@@ -23,6 +23,7 @@ import type { Calls } from "../../actors/command/calls.ts";
 import type { CommandState } from "../../actors/command/messages.ts";
 import type { Users } from "../../actors/access/users.ts";
 import type { Audit } from "../../actors/audit/audit.ts";
+import type { DeviceFinder } from "../../actors/device/device_finder.ts";
 import type { RegistryDirectory } from "../../actors/device/device_directory.ts";
 import type { DeviceStandings } from "../../actors/device/device_standing.ts";
 import type { DeviceDirectory } from "../../actors/device/directory.ts";
@@ -31,7 +32,6 @@ import type { MessageTraces } from "../../actors/device/message_traces.ts";
 import type { DeviceState, PresenceRow } from "../../actors/device/messages.ts";
 import type { DeviceTokens } from "../../actors/device/device_tokens.ts";
 import type { DeviceRegistry } from "../../actors/device/registry.ts";
-import type { SeenDevice, SeenQuery } from "../../actors/device/views.ts";
 import type { JobFiles } from "../../actors/job/job_files.ts";
 import type { Jobs } from "../../actors/job/jobs.ts";
 import type { Groups } from "../../actors/group/groups.ts";
@@ -87,7 +87,6 @@ export interface HttpPorts {
     | "get"
     | "list"
     | "count"
-    | "keysOf"
     | "update"
     | "delete"
     | "changesOf"
@@ -97,9 +96,6 @@ export interface HttpPorts {
     DeviceRegistry,
     | "create"
     | "get"
-    | "find"
-    | "list"
-    | "count"
     | "update"
     | "delete"
     | "rotateSecret"
@@ -132,8 +128,8 @@ export interface HttpPorts {
   readonly link: LinkPorts;
   /** Rows of view `presence` by `{product}/{device}`; devices without a row are absent. */
   presence(devices: readonly string[]): Promise<ReadonlyMap<string, PresenceRow>>;
-  /** Devices with such a row, by when they were last heard of. */
-  bySeen(query: SeenQuery): Promise<readonly SeenDevice[]>;
+  /** Lists and searches of devices. */
+  readonly finder: DeviceFinder;
   readonly jobs: Pick<Jobs, "create" | "createId" | "get" | "list" | "cancel" | "fileOf">;
   readonly jobFiles: Pick<JobFiles, "open" | "sizeOf" | "write" | "remove">;
   readonly live: { readonly hub: Pick<LiveHub, "open" | "incarnation"> };

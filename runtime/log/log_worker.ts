@@ -14,6 +14,7 @@ import { type Clock, systemClock, waitMs } from "../clock.ts";
 import { messageOf } from "../errors.ts";
 import { createStderrLogger, type Logger, type LogLevel } from "../logger.ts";
 import { AppendTimesOfLog } from "./append_times.ts";
+import { ChangedStates } from "./changed_states.ts";
 import type {
   Append,
   DeadLetterQuery,
@@ -172,6 +173,8 @@ async function run(
   };
   log.onStopsChanged(tellStops);
   tellStops();
+  // Of all readers only the views ask for it.
+  const changed = new ChangedStates();
   const times = new AppendTimesOfLog();
   const runner = new EngineRunner({
     log,
@@ -187,8 +190,9 @@ async function run(
     clock,
     logger,
     onEffects: (effects) => post({ type: "effects", effects }),
-    onCommitted: ({ partition, toCursor }) => {
+    onCommitted: ({ partition, toCursor, states }) => {
       times.handled(partition, toCursor, log.head().tick, clock.nowMs());
+      for (const { address } of states) changed.add(address);
     },
     onActivities: () => post({ type: "activities" }),
     onEvent: (event) => post({ type: "runner", event }),
@@ -204,7 +208,7 @@ async function run(
     const onSaved = (tick: number) => isHistory && times.stored(tick, clock.nowMs());
     const served = reader.type === "tail"
       ? serveTailPort(reader.port, log, partitionOf)
-      : serveReaderPort(reader.port, log, name, onSaved);
+      : serveReaderPort(reader.port, log, name, changed, onSaved);
     ports.set(name, served);
   };
   const maintenance = maintain(log, clock, logger);

@@ -5,6 +5,7 @@
  * The reader's duties: one `readTicks` at a time; `saveCursor` only for what its own store has
  * durably. The port's owner closes it.
  */
+import type { ChangedStates, TakenChanges } from "./changed_states.ts";
 import type { PartitionLog, Segment, SegmentClass, Tick } from "./partition_log.ts";
 import { connectPort, type MessageEndpoint, type PortAnswer, servePort } from "./port_calls.ts";
 
@@ -27,7 +28,10 @@ export interface TicksRead {
   readonly cursor: number;
 }
 
-export interface ReaderPort extends TickSource, Disposable {}
+export interface ReaderPort extends TickSource, Disposable {
+  /** Actors whose state was committed since they were told last, about `limit` at a time. */
+  takeChanged(limit: number): Promise<TakenChanges>;
+}
 
 /** The slice of the log that a reader uses. */
 export type ReadableLog = Pick<PartitionLog, "readTicks" | "saveCursor" | "onAppended" | "head">;
@@ -39,8 +43,11 @@ type Request =
     readonly classes: readonly SegmentClass[];
     readonly bytesMax: number;
   }
+  | { readonly type: "changed"; readonly limit: number }
   | { readonly type: "save"; readonly tick: number }
   | { readonly type: "wait"; readonly after: number };
+
+const NONE_CHANGED = { take: (): TakenChanges => ({ addresses: [], isCut: false }) };
 
 /** The same without threads: for a reader beside the log. */
 export function createLogSource(log: ReadableLog, reader: string): TickSource & Disposable {
@@ -74,6 +81,7 @@ export function serveReaderPort(
   port: MessageEndpoint,
   log: ReadableLog,
   reader: string,
+  changed: Pick<ChangedStates, "take"> = NONE_CHANGED,
   onSaved: (tick: number) => unknown = () => {},
 ): Disposable {
   const source = createLogSource(log, reader);
@@ -81,6 +89,7 @@ export function serveReaderPort(
     if (request.type === "read") {
       return copyOf(await source.readTicks(request.after, request.classes, request.bytesMax));
     }
+    if (request.type === "changed") return { value: changed.take(request.limit) };
     if (request.type === "save") {
       await source.saveCursor(request.tick);
       onSaved(request.tick);
@@ -102,6 +111,7 @@ export function connectReaderPort(port: MessageEndpoint): ReaderPort {
   return {
     readTicks: (after, classes, bytesMax) => ask({ type: "read", after, classes, bytesMax }),
     saveCursor: (tick) => ask({ type: "save", tick }),
+    takeChanged: (limit) => ask({ type: "changed", limit }),
     waitForMore: (after) => ask({ type: "wait", after }),
     [Symbol.dispose]: () => caller[Symbol.dispose](),
   };

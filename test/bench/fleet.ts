@@ -25,6 +25,9 @@ const READERS = 4;
 const KEYS = 20;
 const SECRET = "bench-secret-of-all-devices";
 
+/** By the number of the device. */
+type Describe = (at: number) => { readonly name?: string; readonly tags?: readonly string[] };
+
 export interface StoredCount {
   readonly points: number;
   /** From the begin of the load until all was handled and stored. */
@@ -41,9 +44,14 @@ export class Fleet implements AsyncDisposable {
 
   /**
    * Starts the product in `directory` and registers `count` devices, `d-0` and on.
-   * @param entry Composition root, relative to the repository. Default: the product's.
+   * @param options `entry`: composition root, relative to the repository; default: the product's.
+   *   `describe`: name and tags of each device.
    */
-  static async start(directory: string, count: number, entry?: string): Promise<Fleet> {
+  static async start(
+    directory: string,
+    count: number,
+    { entry, describe }: { readonly entry?: string; readonly describe?: Describe } = {},
+  ): Promise<Fleet> {
     const dataDir = `${directory}/data`;
     const roost = await startRoost(entry === undefined ? { dataDir } : { dataDir, entry });
     try {
@@ -51,7 +59,7 @@ export class Fleet implements AsyncDisposable {
       await owner.createProduct({ key: PRODUCT });
       const api = await owner.asProgram(KEYS);
       await roost.kill("SIGTERM");
-      await registerDevices(roost, count);
+      await registerDevices(roost, count, describe);
       await roost.start();
       const devices = loginsOf(count);
       const devicesFile = `${directory}/devices`;
@@ -139,11 +147,18 @@ export class Fleet implements AsyncDisposable {
  * Registers devices `d-0` to `d-{count - 1}` straight in the registry of a product that is stopped:
  * the API has a request limit, and the benches need a million.
  */
-export async function registerDevices(roost: TestRoost, count: number): Promise<void> {
+export async function registerDevices(
+  roost: TestRoost,
+  count: number,
+  describe: Describe = () => ({}),
+): Promise<void> {
   const path = `${roost.dataDir}/registry.db`;
   await using store = await openRegistryStore({ path, clock: systemClock, logger: silentLogger });
   const options = { store, clock: systemClock, random: systemRandom };
-  const created = await importDevices(options, loginsOf(count));
+  const created = await importDevices(
+    options,
+    loginsOf(count).map((login, at) => ({ ...login, ...describe(at) })),
+  );
   if (created !== count) throw new Error(`Registered ${created} devices of ${count}`);
 }
 

@@ -107,7 +107,6 @@ function viewsLoop(rows: ViewsStore, plants: Plants, faults: Faults): StartLoop 
       keysAfter: (view, after, limit) => rows.keysAfter(view, after, limit),
       rows: (view, keys) => rows.rows(view, keys),
       presence: (keys) => rows.presence(keys),
-      bySeen: (query) => rows.bySeen(query),
       calls: (query) => rows.calls(query),
       onlineWithOtherIncarnation: (incarnation, limit, after) =>
         rows.onlineWithOtherIncarnation(incarnation, limit, after),

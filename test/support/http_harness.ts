@@ -9,6 +9,7 @@ import { Users } from "../../actors/access/users.ts";
 import { type Audit, AuditHook, createAudit } from "../../actors/audit/audit.ts";
 import { Calls } from "../../actors/command/calls.ts";
 import { startChangesFollower } from "../../actors/device/changes.ts";
+import type { DeviceFinder } from "../../actors/device/device_finder.ts";
 import { createDeviceDirectory } from "../../actors/device/device_directory.ts";
 import { listMessages } from "../../actors/device/message_list.ts";
 import { MessageTraces } from "../../actors/device/message_traces.ts";
@@ -16,12 +17,7 @@ import type { PresenceRow } from "../../actors/device/messages.ts";
 import { DeviceTokens } from "../../actors/device/device_tokens.ts";
 import { DeviceRegistry } from "../../actors/device/registry.ts";
 import { createDeviceStandings } from "../../actors/device/device_standing.ts";
-import {
-  createMemoryViews,
-  PRESENCE,
-  type SeenDevice,
-  type SeenQuery,
-} from "../../actors/device/views.ts";
+import { createMemoryViews } from "../../actors/device/views.ts";
 import { kindsOf } from "../../actors/job/job_child.ts";
 import { JobFiles } from "../../actors/job/job_files.ts";
 import { startJobRunner } from "../../actors/job/job_runner.ts";
@@ -46,6 +42,7 @@ import { createHttpApp, type HttpApp } from "../../protocols/http/http_app.ts";
 import { ConsoleSite } from "../../protocols/http/console/site.ts";
 import { treeView } from "../../protocols/http/cluster_views.ts";
 import type { HttpPorts } from "../../protocols/http/ports.ts";
+import { idOf } from "../../runtime/actor/address.ts";
 import { systemClock } from "../../runtime/clock.ts";
 import { createLogger, type Logger, silentLogger } from "../../runtime/logger.ts";
 import type { ListedDeadLetter, PendingRecord } from "../../runtime/log/partition_log.ts";
@@ -56,6 +53,7 @@ import { Keyring } from "../../runtime/secret/keyring.ts";
 import { createMasterKey, writeKeyFile } from "../../runtime/secret/master_key.ts";
 import { ActorIngress } from "./actor_ingress.ts";
 import { FakeLog } from "./fake_log.ts";
+import { FinderPlace } from "./finder_place.ts";
 import { createManualClock, type ManualClock } from "./manual_clock.ts";
 
 export const START_MS = 1_700_000_000_000;
@@ -166,7 +164,7 @@ export class HttpHarness implements AsyncDisposable {
       ...this.#devicePorts(store),
       presence,
       live: { hub: this.hub },
-      bySeen: (query) => this.#bySeen(query),
+      finder: this.#finderOf(directory),
       jobs: this.jobs,
       jobFiles: this.jobFiles,
       cluster,
@@ -210,13 +208,22 @@ export class HttpHarness implements AsyncDisposable {
     return calls;
   }
 
-  async #bySeen(query: SeenQuery): Promise<readonly SeenDevice[]> {
-    const views = createMemoryViews();
-    const writes = [...this.ingress.presence].map(([key, row]) => {
-      return { view: PRESENCE, key, row: { ...row }, version: 1, at: row.atMs };
-    });
-    await views.write({ writes, cursor: 1 });
-    return await views.bySeen(query);
+  /** What actors hold is put where the finder reads it, before each question. */
+  #finderOf(directory: string): DeviceFinder {
+    const place = this.#resources.use(new FinderPlace(directory, this.clock));
+    const shown = new Set<string>();
+    const upToDate = async () => {
+      const { presence, states } = this.ingress;
+      const gone = [...shown].filter((key) => !presence.has(key));
+      for (const key of presence.keys()) shown.add(key);
+      await place.show([...presence, ...gone.map((key) => [key, undefined] as const)]);
+      place.keep([...states].map(([address, state]) => [idOf(address), state.reported] as const));
+      return place.finder;
+    };
+    return {
+      list: async (query) => await (await upToDate()).list(query),
+      count: async (filter) => await (await upToDate()).count(filter),
+    };
   }
 
   #masterKeys(store: RegistryStore): KeyRotation {
@@ -332,10 +339,12 @@ export class HttpHarness implements AsyncDisposable {
   /** Runs jobs from now on. */
   runJobs(): AsyncDisposable {
     const { jobs, jobFiles, devices, clock, telemetry } = this;
-    const { logger, directory } = this.ports;
+    const { logger, directory, finder } = this.ports;
     const registry = { jobs, jobFiles, devices, directory };
     const random = seededRandom(9);
-    const parts = { telemetry, views: createMemoryViews() };
+    const reindex = () => Promise.resolve();
+    const views = Object.assign(createMemoryViews(), finder, { reindex });
+    const parts = { telemetry, views };
     const log = { statesAfter: () => Promise.resolve([]), peekAll: () => Promise.resolve([]) };
     const kinds = kindsOf({ registry, parts, log, clock, random, logger });
     return this.#resources.use(startJobRunner({ jobs, files: jobFiles, kinds, clock, logger }));

@@ -1,8 +1,10 @@
 /** Devices of the registry: made, found, changed, removed; their secrets. */
 import { z } from "@hono/zod-openapi";
 import { NotFoundError } from "../../../runtime/errors.ts";
+import { DEVICE_LIMITS } from "../../../runtime/device_limits.ts";
 import { LIMITS } from "../../../runtime/limits.ts";
-import { listBySeen } from "../../../actors/device/device_by_seen.ts";
+import { DEVICE_STATUSES } from "../../../actors/device/finder_conditions.ts";
+import { parseConditions } from "../../../actors/device/property_condition.ts";
 import type { Device, DevicePatch, DeviceWithSecret } from "../../../actors/device/registry.ts";
 import { valueOf } from "../outcome_answers.ts";
 import type { HttpPorts } from "../ports.ts";
@@ -61,7 +63,7 @@ const DEVICE = z.object({
   name: title(NAME_OF, "Pump 1"),
   tags: TAGS,
   enabled: ENABLED,
-  status: z.enum(["online", "offline", "never", "disabled"]).openapi({
+  status: z.enum(DEVICE_STATUSES).openapi({
     description: "`online`: connected. `offline`: not now. `never`: nothing came from it yet.",
     example: "online",
   }),
@@ -118,6 +120,21 @@ const CREDENTIAL = z.object({
   }),
 }).openapi("Credential");
 
+const PROPERTY = z.string().max(1_024).transform((text, context) => {
+  const parsed = parseConditions(text);
+  if (parsed.ok) return parsed.conditions;
+  context.addIssue({ code: "custom", message: parsed.message });
+  return z.NEVER;
+}).openapi({
+  type: "string",
+  description: "Only with such last values: `temperature>30`, with =, <, <=, > or >=; up to " +
+    `${DEVICE_LIMITS.propertyConditionsMax}, joined by commas, which all hold. = also takes \`true\`, ` +
+    "`false` and texts, in quotes as JSON has them where they hold a comma or a quote, or look like " +
+    'one of the others: `mode=auto`, `code="5"`. Of a device the first ' +
+    `${DEVICE_LIMITS.indexedPropertiesMax} values are found, texts of up to ` +
+    `${DEVICE_LIMITS.indexedTextCharactersMax} characters; a few seconds late.`,
+  example: "temperature>30",
+});
 const PATH = "/api/v1/devices/{product}/{device}";
 const EXAMPLE = {
   product: "pump",
@@ -229,6 +246,11 @@ function listDevices(ports: HttpPorts): Route {
       q: title("Part of the device's name or title, in either case.", "pump").optional(),
       product: NAME.openapi({ description: "Only of this product.", example: "pump" }).optional(),
       tag: TAG.openapi({ description: "Only with this tag.", example: "hall-1" }).optional(),
+      status: z.enum(DEVICE_STATUSES).openapi({
+        description: "Only of this status. Lists know of it a moment late.",
+        example: "online",
+      }).optional(),
+      property: PROPERTY.optional(),
       group: GROUP_ID.describe("Only in the group of this id, or in one below it.").optional(),
     }),
     responses: {
@@ -239,20 +261,16 @@ function listDevices(ports: HttpPorts): Route {
       },
     },
     async handle({ query, caller }) {
-      const { count: isCounted, sort, group, ...rest } = query;
+      const { count: isCounted, group, property: properties, ...rest } = query;
       const { project } = caller!;
       const groups = group === undefined
         ? undefined
         : await ports.groups.withNested(project, group);
-      const filter = definedOf({ ...rest, groups, project, limit: query.limit ?? 50 });
-      const sources = { devices: ports.devices, products: ports.products, views: ports };
-      const page = valueOf(
-        sort === "lastSeenAt" || sort === "-lastSeenAt"
-          ? await listBySeen(sources, { ...filter, sort })
-          : await ports.devices.list(definedOf({ ...filter, sort })),
-        "query.",
-      );
-      const count = isCounted ? await ports.devices.count(filter) : undefined;
+      const limit = query.limit ?? 50;
+      const asked = definedOf({ ...rest, groups, properties, project, limit });
+      const page = valueOf(await ports.finder.list(asked), "query.");
+      const { cursor: _cursor, sort: _sort, limit: _limit, ...filter } = asked;
+      const count = isCounted ? await ports.finder.count(filter) : undefined;
       return answerPage(await viewDevices(ports, page.items), page.nextCursor, count);
     },
   });

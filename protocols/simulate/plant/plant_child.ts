@@ -1,15 +1,13 @@
 /** The demo plant as a child of the node's tree, after its gateways. */
 import { killable } from "../../../runtime/actor/resource_child.ts";
 import type { ChildSpec } from "../../../runtime/actor/supervision.ts";
-import type { DeviceRegistry } from "../../../actors/device/registry.ts";
 import type { Groups } from "../../../actors/group/groups.ts";
 import { type PlantOptions, removePlant, startPlant } from "./plant.ts";
 import { ownGroups } from "./plant_registry.ts";
 
 export type PlantMode = "off" | "run" | "remove";
 
-export interface PlantChildOptions extends Omit<PlantOptions, "target" | "groups" | "devices"> {
-  readonly devices: PlantOptions["devices"] & Pick<DeviceRegistry, "list">;
+export interface PlantChildOptions extends Omit<PlantOptions, "target" | "groups"> {
   readonly groups: Groups;
   readonly mode: PlantMode;
   /** Address that the node's listeners bind. */
@@ -27,7 +25,7 @@ export function plantChildren(options: PlantChildOptions): readonly ChildSpec[] 
     const open = port();
     return open === undefined ? undefined : { host, port: open };
   };
-  const registry = { ...options, groups: ownGroups(options.groups, options.devices) };
+  const registry = { ...options, groups: ownGroups(options.groups) };
   const never = new Promise<void>(() => {});
   return [{
     id: "demo",

@@ -1,5 +1,4 @@
 /** What the demo plant needs of a registry: that of its own node, or another's through the API. */
-import type { DeviceRegistry } from "../../../actors/device/registry.ts";
 import type { Groups } from "../../../actors/group/groups.ts";
 import type { Outcome } from "../../../actors/registry/outcome.ts";
 import { DEFAULT_PROJECT } from "../../../actors/registry/registry_store.ts";
@@ -51,8 +50,7 @@ const FOUND_MAX = 500;
 
 /** The groups of this node's default project, where the plant is. */
 export function ownGroups(
-  groups: Pick<Groups, "list" | "create" | "add" | "delete">,
-  devices: Pick<DeviceRegistry, "list">,
+  groups: Pick<Groups, "list" | "create" | "add" | "isEmpty" | "delete">,
 ): PlantGroups {
   return {
     find: async (name) => {
@@ -62,10 +60,7 @@ export function ownGroups(
     },
     create: (name) => groups.create(DEFAULT_PROJECT, { name }),
     add: (id, product, device) => groups.add(DEFAULT_PROJECT, id, product, device),
-    isEmpty: async (id) => {
-      const members = await devices.list({ groups: [id], limit: 1 });
-      return members.ok && members.value.items.length === 0 && members.value.nextCursor === null;
-    },
+    isEmpty: (id) => groups.isEmpty(id),
     delete: (id) => groups.delete(DEFAULT_PROJECT, id),
   };
 }

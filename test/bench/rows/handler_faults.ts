@@ -30,7 +30,7 @@ async function runFaults(context: BenchContext): Promise<RowResult> {
   await using fleet = await Fleet.start(
     context.directory,
     connections + 2 * runs,
-    "test/support/faulty_main.ts",
+    { entry: "test/support/faulty_main.ts" },
   );
   const bad = fleet.devices.slice(connections);
   const faults: string[] = [];

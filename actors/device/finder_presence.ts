@@ -1,0 +1,107 @@
+/** Who is online, and who was heard of when: rows of view `presence`, in `views.db`. */
+import { type Clause, type DeviceStatus, type Source, whereOf } from "./finder_conditions.ts";
+import type { FinderOrder, Position } from "./finder_order.ts";
+import type { FinderBounds, Walk } from "./finder_walk.ts";
+import type { StoreReader } from "./store_reader.ts";
+import { PRESENCE } from "./views.ts";
+
+interface SeenRow {
+  readonly key: string;
+  readonly seen: number;
+  readonly isOnline: number;
+}
+
+const ONLINE: Clause = {
+  sql: "select key from rows indexed by rows_online where session is not null",
+  values: [],
+};
+
+export class FinderPresence {
+  readonly #store: StoreReader;
+  readonly #sliceRows: number;
+
+  constructor(store: StoreReader, { sliceRows }: Pick<FinderBounds, "sliceRows">) {
+    this.#store = store;
+    this.#sliceRows = sliceRows;
+  }
+
+  /** Of the keys, those that are of a status if they are enabled. */
+  passing(keys: readonly string[], status: DeviceStatus): readonly string[] {
+    if (status === "disabled") return keys;
+    const rows = this.#rows(keys);
+    if (status !== "never") {
+      const isOnline = Number(status === "online");
+      return rows.filter((row) => row.isOnline === isOnline).map(({ key }) => key);
+    }
+    const seen = new Set(rows.map(({ key }) => key));
+    return keys.filter((key) => !seen.has(key));
+  }
+
+  /** When each was heard of; those that never were are absent. */
+  times(keys: readonly string[]): ReadonlyMap<string, number> {
+    return new Map(this.#rows(keys).map(({ key, seen }) => [key, seen]));
+  }
+
+  onlineSource(): Source {
+    return {
+      count: (max) => this.#store.count(ONLINE, max),
+      keys: () => this.#store.all<{ readonly key: string }>(ONLINE.sql, []).map(({ key }) => key),
+    };
+  }
+
+  /**
+   * Those that were heard of, in the order of that.
+   * @param products Only of these: a position must not name another project's device.
+   */
+  walk(order: FinderOrder, products: readonly string[] | undefined): Walk {
+    const own = products === undefined ? [] : ownOf(products);
+    const seen: Clause = { sql: "p.seen is not null", values: [] };
+    const select = (after: Position | undefined, end: Position | undefined, direction: string) => {
+      const range = [...order.isAfter(after), ...order.isUpTo(end)];
+      const where = whereOf([seen, ...own, ...range]);
+      return {
+        sql: `select ${order.selected} from rows p indexed by rows_seen ${where.sql}
+          order by ${direction} limit ?`,
+        values: where.values,
+      };
+    };
+    return {
+      isFiltered: own.length > 0,
+      end: (after) => {
+        const where = whereOf([seen, ...order.isAfter(after)]);
+        const sql = `select ${order.selected} from rows p indexed by rows_seen ${where.sql}
+          order by ${order.ordering} limit 1 offset ${this.#sliceRows - 1}`;
+        return this.#store.all<Position>(sql, where.values)[0];
+      },
+      read: (after, end, limit) => {
+        const { sql, values } = select(after, end, order.ordering);
+        return this.#store.all<Position>(sql, [...values, limit])
+          .map((position) => ({ key: String(position.key), position }));
+      },
+      toldEnd: (after, end) => {
+        const { sql, values } = select(after, end, order.reversed);
+        return this.#store.all<Position>(sql, [...values, 1])[0];
+      },
+    };
+  }
+
+  #rows(keys: readonly string[]): SeenRow[] {
+    return this.#store.all<SeenRow>(
+      `select r.key, r.seen, r.session is not null as isOnline from json_each(?) k
+       cross join rows r on r.view = '${PRESENCE}' and r.key = k.value`,
+      [JSON.stringify(keys)],
+    );
+  }
+}
+
+/** Keys of a product stand between `/` and `0`, which follows it. */
+function ownOf(products: readonly string[]): Clause[] {
+  if (products.length === 1) {
+    return [{
+      sql: "p.key >= ? and p.key < ?",
+      values: [`${products[0]}/`, `${products[0]}0`],
+    }];
+  }
+  const sql = "substr(p.key, 1, instr(p.key, '/') - 1) in (select value from json_each(?))";
+  return [{ sql, values: [JSON.stringify(products)] }];
+}
