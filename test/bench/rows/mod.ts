@@ -4,6 +4,7 @@ import { actorMessages, idleActor } from "./actor_memory.ts";
 import { bytesPerPoint } from "./bytes_per_point.ts";
 import { commandLatency } from "./command_latency.ts";
 import { consolePages } from "./console_pages.ts";
+import { deviceSearch } from "./device_search.ts";
 import { handlerFaults } from "./handler_faults.ts";
 import { httpIngest, telemetryQuery } from "./http_ingest.ts";
 import { idleConnection } from "./idle_connection.ts";
@@ -26,6 +27,7 @@ export const ROWS: readonly Row[] = [
   idleConnection,
   startUp,
   registeredDevices,
+  deviceSearch,
   bytesPerPoint,
   httpIngest,
   telemetryQuery,
