@@ -17,6 +17,7 @@ import {
 } from "../registry/list_order.ts";
 import { titleIssues } from "../registry/names.ts";
 import { accepted, invalid, type Outcome, type Page, refused } from "../registry/outcome.ts";
+import type { SqlRow } from "../../runtime/store/relational_store.ts";
 import type { Alongside, RegistryStore } from "../registry/registry_store.ts";
 import type { KeysTable } from "../registry/tables.ts";
 import { type Principal, type Scope, SCOPES } from "./principal.ts";
@@ -77,11 +78,18 @@ const ORDERS = {
 /** `lastUsedAt` is written at most this often for one key. */
 const USED_EVERY_MS = 60_000;
 
+/** By a prepared look-up: each request of a program begins with it. */
+const FIND = `
+  select api_keys.id, project, api_keys.name, scopes, expires_at, last_used_at from api_keys
+  join projects on projects.id = project where key_hash = ? and projects.deleted_at is null`;
+
 export class ApiKeys {
   readonly #options: ApiKeysOptions;
+  readonly #find: (hash: Uint8Array) => SqlRow | undefined;
 
   constructor(options: ApiKeysOptions) {
     this.#options = options;
+    this.#find = options.store.reader.prepareOne(FIND);
   }
 
   /** The key itself is shown here only. Refuses with `invalid`, or `in_use` at `keysMax`. */
@@ -163,10 +171,7 @@ export class ApiKeys {
     if (!KEY.test(key)) return undefined;
     const { store, clock } = this.#options;
     const nowMs = clock.nowMs();
-    const row = await store.db.selectFrom("api_keys")
-      .innerJoin("projects", "projects.id", "api_keys.project").selectAll("api_keys")
-      .where("api_keys.key_hash", "=", hashKey(key))
-      .where("projects.deleted_at", "is", null).executeTakeFirst();
+    const row = this.#find(hashKey(key)) as unknown as KeysTable | undefined;
     if (row === undefined || (row.expires_at !== null && row.expires_at <= nowMs)) return undefined;
     if (row.last_used_at === null || nowMs - row.last_used_at >= USED_EVERY_MS) {
       await store.db.updateTable("api_keys").set({ last_used_at: nowMs })

@@ -1,7 +1,7 @@
 /**
  * The audit: append-only rows in a chain of hashes for each project. What the registry changes has its
- * row in the same transaction (`beforeCommit`); for everything else rows are appended together, a few
- * milliseconds' worth in one transaction.
+ * row in the same transaction (`beforeCommit`); for everything else rows are appended, those that come
+ * while others are being written in one transaction.
  *
  * A chain's head is sealed with the master key: whoever can write the database, but has not the key,
  * can neither cut the chain's end off nor make another chain unnoticed. At `auditRowsMax` the oldest
@@ -18,22 +18,32 @@ import { type AuditEntry, chainHash, FIRST_HASH } from "./audit_row.ts";
 import { currentScope } from "./audit_scope.ts";
 
 export interface AuditLogOptions {
-  readonly store: Pick<RegistryStore, "write">;
+  readonly store: Pick<RegistryStore, "writeAside">;
   readonly clock: Clock;
   readonly keyring: Pick<Keyring, "mac">;
   /** Rows kept of one project; default `auditRowsMax`. */
   readonly rowsMax?: number;
 }
 
-interface Waiting {
+interface NewRow {
   readonly entry: AuditEntry;
   readonly outcome: string;
+}
+
+interface Waiting extends NewRow {
   readonly resolve: () => void;
   readonly reject: (fault: unknown) => void;
 }
 
-/** How long a row waits for others that go into the same transaction. */
-const GATHER_MS = 4;
+/** Of a project, with the rows that are being added. */
+interface Chain {
+  /** Of the first of these rows. */
+  readonly firstSeq: number;
+  seq: number;
+  at: number;
+  hash: Uint8Array;
+}
+
 /** Rows that give way in one transaction: more than come in one. */
 const TRIM_ROWS = 1_000;
 const INSERT =
@@ -44,7 +54,7 @@ export class AuditLog {
   readonly #options: AuditLogOptions;
   readonly #rowsMax: number;
   #waiting: Waiting[] = [];
-  #isGathering = false;
+  #isWriting = false;
 
   constructor(options: AuditLogOptions) {
     this.#options = options;
@@ -55,7 +65,7 @@ export class AuditLog {
   beforeCommit(writer: CommitWriter): (() => void) | undefined {
     const scope = currentScope();
     if (scope === undefined || scope.isWritten) return undefined;
-    this.#write(writer, scope.entry, "ok");
+    this.#write(writer, [{ entry: scope.entry, outcome: "ok" }]);
     return () => void (scope.isWritten = true);
   }
 
@@ -63,34 +73,50 @@ export class AuditLog {
   append(entry: AuditEntry, outcome: string): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ entry, outcome, resolve, reject });
-      if (this.#isGathering) return;
-      this.#isGathering = true;
-      this.#options.clock.after(GATHER_MS, () => void this.#flush());
+      this.#plan();
     });
   }
 
+  #plan(): void {
+    if (this.#isWriting || this.#waiting.length === 0) return;
+    this.#isWriting = true;
+    this.#options.clock.soon(() => void this.#flush());
+  }
+
   async #flush(): Promise<void> {
-    this.#isGathering = false;
     const gathered = this.#waiting;
     this.#waiting = [];
     try {
-      await this.#options.store.write((writer) => {
-        for (const { entry, outcome } of gathered) this.#write(writer, entry, outcome);
-      });
+      await this.#options.store.writeAside((writer) => this.#write(writer, gathered));
       for (const { resolve } of gathered) resolve();
     } catch (fault) {
       for (const { reject } of gathered) reject(fault);
     }
+    this.#isWriting = false;
+    this.#plan();
   }
 
-  #write(writer: CommitWriter, entry: AuditEntry, outcome: string): void {
+  /** A chain's head is read, and sealed, once for all rows that it gets. */
+  #write(writer: CommitWriter, rows: readonly NewRow[]): void {
+    const chains = new Map<string, Chain>();
+    for (const row of rows) {
+      const { project } = row.entry;
+      const chain = chains.get(project) ?? readChain(writer, project);
+      chains.set(project, chain);
+      this.#add(writer, chain, row);
+    }
+    for (const [project, chain] of chains) {
+      this.#seal(writer, project, chain);
+      this.#trim(writer, project, chain);
+    }
+  }
+
+  #add(writer: CommitWriter, chain: Chain, { entry, outcome }: NewRow): void {
     const { project, actor } = entry;
-    const head = writer.get("select seq, at, hash from audit_heads where project = ?", project);
-    const seq = Number(head?.seq ?? 0) + 1;
     const unhashed: Omit<AuditTable, "hash"> = {
       project,
-      seq,
-      at: Math.max(this.#options.clock.nowMs(), Number(head?.at ?? 0)),
+      seq: ++chain.seq,
+      at: chain.at = Math.max(this.#options.clock.nowMs(), chain.at),
       actor_type: actor.type,
       actor_id: actor.id,
       actor_name: actor.name,
@@ -100,37 +126,40 @@ export class AuditLog {
       remote: entry.remote,
       outcome,
     };
-    const previous = (head?.hash ?? FIRST_HASH) as Uint8Array;
-    const hash = chainHash(previous, unhashed);
-    writer.run(INSERT, ...Object.values(unhashed), hash);
-    const mac = this.#options.keyring.mac("audit head", sealedHead(project, seq, hash));
-    if (head === undefined) {
-      writer.run(
-        "insert into audit_heads (project, seq, at, hash, mac, kept_after, kept_hash, kept_mac) " +
-          "values (?, ?, ?, ?, ?, 0, ?, ?)",
-        project,
-        seq,
-        unhashed.at,
-        hash,
-        mac,
-        FIRST_HASH,
-        this.#options.keyring.mac("audit start", sealedHead(project, 0, FIRST_HASH)),
-      );
-    } else {
+    chain.hash = chainHash(chain.hash, unhashed);
+    writer.run(INSERT, ...Object.values(unhashed), chain.hash);
+  }
+
+  #seal(writer: CommitWriter, project: string, { firstSeq, seq, at, hash }: Chain): void {
+    const { keyring } = this.#options;
+    const mac = keyring.mac("audit head", sealedHead(project, seq, hash));
+    if (firstSeq > 1) {
       writer.run(
         "update audit_heads set seq = ?, at = ?, hash = ?, mac = ? where project = ?",
         seq,
-        unhashed.at,
+        at,
         hash,
         mac,
         project,
       );
+      return;
     }
-    this.#trim(writer, project, seq);
+    writer.run(
+      "insert into audit_heads (project, seq, at, hash, mac, kept_after, kept_hash, kept_mac) " +
+        "values (?, ?, ?, ?, ?, 0, ?, ?)",
+      project,
+      seq,
+      at,
+      hash,
+      mac,
+      FIRST_HASH,
+      keyring.mac("audit start", sealedHead(project, 0, FIRST_HASH)),
+    );
   }
 
-  #trim(writer: CommitWriter, project: string, seq: number): void {
-    if (seq % TRIM_ROWS !== 0 && this.#rowsMax > TRIM_ROWS) return;
+  #trim(writer: CommitWriter, project: string, { firstSeq, seq }: Chain): void {
+    const isDue = Math.floor(seq / TRIM_ROWS) > Math.floor((firstSeq - 1) / TRIM_ROWS);
+    if (!isDue && this.#rowsMax > TRIM_ROWS) return;
     const head = writer.get("select kept_after from audit_heads where project = ?", project)!;
     const keptAfter = Number(head.kept_after);
     if (seq - keptAfter <= this.#rowsMax) return;
@@ -152,6 +181,13 @@ export class AuditLog {
       project,
     );
   }
+}
+
+function readChain(writer: CommitWriter, project: string): Chain {
+  const head = writer.get("select seq, at, hash from audit_heads where project = ?", project);
+  const seq = Number(head?.seq ?? 0);
+  const hash = (head?.hash ?? FIRST_HASH) as Uint8Array;
+  return { firstSeq: seq + 1, seq, at: Number(head?.at ?? 0), hash };
 }
 
 /** What the seals of a chain's head and start cover. */

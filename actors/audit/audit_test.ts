@@ -44,6 +44,8 @@ async function open(rowsMax?: number) {
     store.db.updateTable("projects").set({ name }).where("id", "=", "default");
   return {
     store,
+    clock,
+    keyring,
     audit,
     append,
     rename,
@@ -219,6 +221,29 @@ Deno.test("a changed, removed, moved, added or cut row is found, and where", asy
     assert.equal(check.isIntact, false, what);
     assert.deepEqual(check.fault, { seq, reason }, what);
   }
+});
+
+Deno.test("rows that come while others are written go together, each in its project's chain", async () => {
+  await using fixture = await open();
+  const { store, audit } = fixture;
+  let transactions = 0;
+  const counting = {
+    writeAside: (work: Parameters<typeof store.writeAside>[0]) => {
+      transactions++;
+      return store.writeAside(work);
+    },
+  };
+  const log = new AuditLog({ ...fixture, store: counting });
+  const append = (i: number) =>
+    log.append({ ...ENTRY, project: `p${i % 3}`, object: `products/${i}` }, "ok");
+  const first = append(0);
+  await new Promise<void>((resolve) => systemClock.soon(resolve));
+  await Promise.all([first, ...Array.from({ length: 299 }, (_, i) => append(i + 1))]);
+  assert.equal(transactions, 2);
+  assert.deepEqual(
+    (await audit.check()).map(({ project, isIntact, rows }) => [project, isIntact, rows]),
+    [["p0", true, 100], ["p1", true, 100], ["p2", true, 100]],
+  );
 });
 
 Deno.test("at the bound the oldest rows give way, and the rest is still a chain", async () => {

@@ -19,6 +19,7 @@ import {
   SqliteConnection,
   type SqlRow,
 } from "./sqlite_dialect.ts";
+import { WalSync } from "./wal_sync.ts";
 
 export type { BeforeCommit, CommitWriter, SqlRow } from "./sqlite_dialect.ts";
 export {
@@ -42,6 +43,11 @@ export interface RelationalStore<Tables> extends AsyncDisposable {
   readonly reader: PointReader;
   /** A transaction whose work is synchronous: cheaper than through `db` where rows are many. */
   write(work: (writer: CommitWriter) => void): Promise<void>;
+  /**
+   * The same, but the disk is waited for off this thread. What it wrote can be read before that. No
+   * `beforeCommit` is called.
+   */
+  writeAside(work: (writer: CommitWriter) => void): Promise<void>;
 }
 
 export interface RelationalStoreOptions {
@@ -75,16 +81,26 @@ export async function openRelationalStore<Tables>(
   }
   const reading = new DatabaseSync(options.path, { readOnly: true });
   reading.exec(`pragma busy_timeout = ${LIMITS.storeBusyMs}`);
+  const wal = new WalSync(options.path);
+  let isWalNamed = false;
   let isOpen = true;
   return {
     db,
     reader: createPointReader(reading),
     // Kysely hands the one connection to one transaction at a time: the work has it to itself.
     write: (work) => db.transaction().execute(() => Promise.resolve(work(connection))),
+    async writeAside(work) {
+      // The first commit to a new WAL makes its name durable too, which only SQLite does.
+      const synchronous = isWalNamed ? "normal" : "full";
+      await db.connection().execute(() => Promise.resolve(connection.commit(synchronous, work)));
+      isWalNamed = true;
+      await wal.sync();
+    },
     async [Symbol.asyncDispose]() {
       if (!isOpen) return;
       isOpen = false;
       await db.destroy();
+      await wal.close();
       reading.close();
       database.close();
     },

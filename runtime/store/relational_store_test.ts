@@ -3,10 +3,17 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { ConflictError } from "../errors.ts";
+import { systemClock } from "../clock.ts";
+import { ConflictError, UnavailableError } from "../errors.ts";
 import { silentLogger } from "../logger.ts";
 import type { Migration } from "./migrations.ts";
-import { dryRunMigrations, openRelationalStore } from "./relational_store.ts";
+import {
+  type CommitWriter,
+  dryRunMigrations,
+  openRelationalStore,
+  sql,
+} from "./relational_store.ts";
+import { WalSync } from "./wal_sync.ts";
 
 interface Tables {
   lamps: { id: number; name: string };
@@ -101,6 +108,46 @@ Deno.test("the point reader sees commits only, and cannot write", async () => {
     });
     assert.equal(count("'; drop table x; --")!.n, 1);
     assert.throws(() => store.reader.prepareAll("delete from lamps")(), /readonly/);
+  });
+});
+
+Deno.test("what is written aside is whole or not there, and writes after it are synced again", async () => {
+  await withFolder(async (folder) => {
+    await using store = await open(join(folder, "a.db"), [FIRST]);
+    const add = (id: number) => (writer: CommitWriter) =>
+      writer.run("insert into lamps (id, name) values (?, ?)", id, `lamp ${id}`);
+    const syncsOf = async () => {
+      const { rows } = await sql<{ synchronous: number }>`pragma synchronous`.execute(store.db);
+      return rows[0]!.synchronous;
+    };
+    const undone = store.db.transaction().execute(async (transaction) => {
+      await transaction.insertInto("lamps").values({ id: 1, name: "lamp 1" }).execute();
+      await new Promise<void>((resolve) => systemClock.soon(resolve));
+      throw new Error("changed my mind");
+    });
+    const aside = [2, 3, 4].map((id) => store.writeAside(add(id)));
+    await assert.rejects(undone, /changed my mind/);
+    await Promise.all(aside);
+    const failing = store.writeAside((writer) => {
+      add(5)(writer);
+      throw new Error("nor this");
+    });
+    await assert.rejects(failing, /nor this/);
+    const full = 2;
+    assert.equal(await syncsOf(), full);
+    const rows = store.reader.prepareAll("select id from lamps order by id")();
+    assert.deepEqual(rows.map((row) => row.id), [2, 3, 4]);
+  });
+});
+
+Deno.test("a WAL that cannot be synced fails who waits for it", async () => {
+  await withFolder(async (folder) => {
+    const path = join(folder, "a.db");
+    const wal = new WalSync(path);
+    await assert.rejects(wal.sync(), UnavailableError);
+    await Deno.writeFile(`${path}-wal`, new Uint8Array(1));
+    await wal.sync(); // The next call looks again.
+    await wal.close();
   });
 });
 

@@ -125,6 +125,24 @@ export class SqliteConnection implements DatabaseConnection, CommitWriter {
     return this.#prepare(sql).get(...parameters);
   }
 
+  /**
+   * A transaction of its own; to be called by who has the connection.
+   * @param synchronous `normal`: it is durable only once the WAL was synced.
+   * @throws {UnavailableError} The disk refuses: nothing is written.
+   */
+  commit(synchronous: "full" | "normal", work: (writer: CommitWriter) => void): void {
+    try {
+      this.#database.exec(`pragma synchronous = ${synchronous}; begin immediate`);
+      work(this);
+      this.#database.exec("commit");
+    } catch (fault) {
+      if (this.isTransaction) this.#database.exec("rollback");
+      throw isDiskFault(fault) ? unavailable(fault) : fault;
+    } finally {
+      this.#database.exec("pragma synchronous = full");
+    }
+  }
+
   executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
     try {
       return Promise.resolve(this.#execute<R>(query));
