@@ -14,7 +14,7 @@ import { DeviceLogins, type DevicePoster, isBearer } from "./device_logins.ts";
 import { FailureGate } from "./failure_gate.ts";
 import type { IngestPath } from "./ingest_path.ts";
 import { type ProblemCode, type ProblemOptions, problemResponse } from "./problem.ts";
-import { rateHeaders, TokenBuckets } from "./token_buckets.ts";
+import { type BucketState, TokenBuckets } from "./token_buckets.ts";
 
 export interface GatePorts {
   readonly directory: DeviceDirectory;
@@ -53,20 +53,45 @@ export class DeviceGate implements Disposable {
     this.#rates = new TokenBuckets(rate, ports.clock, LIMITS.httpLoginsCachedMax);
   }
 
-  /** @param instance Path of the URL. @param remote Network of the peer, for its failures. */
-  admit(
+  /**
+   * Who it is; a refusal if nobody who may come in.
+   * @param instance Path of the URL. @param remote Network of the peer, for its failures.
+   */
+  identify(
     request: Request,
     path: IngestPath,
     instance: string,
     remote: string,
   ): DevicePoster | Response {
-    const poster = this.#authenticate(request, path, instance, remote);
-    if (poster instanceof Response) return poster;
-    const rate = this.#rates.take(poster.key);
-    if (rate.isAllowed) return poster;
-    const detail = `Cannot accept more: the device may send ${rate.limit / 2} requests a second`;
-    const options = { retryAfterMs: rate.retryAfterMs, headers: rateHeaders(rate) };
-    return this.refuse("rate-limited", detail, instance, options);
+    const header = request.headers.get("authorization");
+    if (header === null) return this.unauthorized(instance);
+    // A token is had for the secret only: else who finds one had it for ever.
+    if (path.kind === "token" && isBearer(header)) return this.unauthorized(instance);
+    const known = this.#logins.known(header);
+    if (known !== undefined && known.product === path.product && known.device === path.device) {
+      return known;
+    }
+    const closedMs = this.#failures.closedForMs(remote);
+    if (closedMs > 0) {
+      const detail = "Cannot look at more credentials from this address: too many were wrong";
+      return this.refuse("rate-limited", detail, instance, { retryAfterMs: closedMs });
+    }
+    const result = this.#logins.login(header, path.product, path.device);
+    if (result.ok) return result.poster;
+    if (result.code === "disabled") return this.disabled(instance);
+    // A fleet behind one address whose tokens end together is not guessing.
+    if (result.code !== "expired") this.#failures.fail(remote);
+    return this.unauthorized(instance);
+  }
+
+  /** Counts a request of the device. */
+  take({ key }: DevicePoster): BucketState {
+    return this.#rates.take(key);
+  }
+
+  tooFast({ limit, retryAfterMs }: BucketState, instance: string): Response {
+    const detail = `Cannot accept more: the device may send ${limit / 2} requests a second`;
+    return this.refuse("rate-limited", detail, instance, { retryAfterMs });
   }
 
   /** What an operator has to mend first. @param hasCalls The actor of its calls is needed too. */
@@ -110,32 +135,5 @@ export class DeviceGate implements Disposable {
 
   [Symbol.dispose](): void {
     this.#logins[Symbol.dispose]();
-  }
-
-  #authenticate(
-    request: Request,
-    path: IngestPath,
-    instance: string,
-    remote: string,
-  ): DevicePoster | Response {
-    const header = request.headers.get("authorization");
-    if (header === null) return this.unauthorized(instance);
-    // A token is had for the secret only: else who finds one had it for ever.
-    if (path.kind === "token" && isBearer(header)) return this.unauthorized(instance);
-    const known = this.#logins.known(header);
-    if (known !== undefined && known.product === path.product && known.device === path.device) {
-      return known;
-    }
-    const closedMs = this.#failures.closedForMs(remote);
-    if (closedMs > 0) {
-      const detail = "Cannot look at more credentials from this address: too many were wrong";
-      return this.refuse("rate-limited", detail, instance, { retryAfterMs: closedMs });
-    }
-    const result = this.#logins.login(header, path.product, path.device);
-    if (result.ok) return result.poster;
-    if (result.code === "disabled") return this.disabled(instance);
-    // A fleet behind one address whose tokens end together is not guessing.
-    if (result.code !== "expired") this.#failures.fail(remote);
-    return this.unauthorized(instance);
   }
 }

@@ -21,7 +21,7 @@ import { createRoutes } from "./routes/routes.ts";
 import { compressed } from "./compression.ts";
 import { KEEP_NOTHING, Repeats } from "./repeats.ts";
 import type { Keep, Route } from "./route.ts";
-import { type BucketState, rateHeaders } from "./token_buckets.ts";
+import { type BucketState, withRate } from "./token_buckets.ts";
 
 /** Where a request came from; as `Deno.serve` says it. */
 export interface RequestOrigin {
@@ -217,11 +217,7 @@ class RoostHttpApp implements HttpApp {
     } catch (fault) {
       response = this.#answerFault(fault, c.req.raw, c.req.path);
     }
-    if (rate === undefined) return response;
-    for (const [name, value] of Object.entries(rateHeaders(rate))) {
-      response.headers.set(name, value);
-    }
-    return response;
+    return rate === undefined ? response : withRate(response, rate);
   }
 
   async #identified(

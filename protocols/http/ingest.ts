@@ -31,6 +31,7 @@ import { type Exchange, Exchanges } from "./exchanges.ts";
 import type { FailureGate } from "./failure_gate.ts";
 import { INGEST_METHODS, type IngestPath, parseIngestPath } from "./ingest_path.ts";
 import { problemResponse } from "./problem.ts";
+import { type BucketState, withRate } from "./token_buckets.ts";
 
 export interface IngestPorts extends GatePorts, PollPorts, ReplyPorts {
   readonly ingress: Ingress;
@@ -92,8 +93,31 @@ export class Ingest implements Disposable {
       const detail = `Cannot ${request.method} this: it takes ${allow}`;
       return problemResponse("method-not-allowed", detail, instance, { headers: { allow } });
     }
-    const poster = this.#gate.admit(request, path, instance, remote);
+    const poster = this.#gate.identify(request, path, instance, remote);
     if (poster instanceof Response) return poster;
+    const rate = this.#gate.take(poster);
+    const answer = rate.isAllowed
+      ? this.#admitted(request, path, poster, instance, remote)
+      : this.#gate.tooFast(rate, instance);
+    return answer instanceof Response
+      ? withRate(answer, rate)
+      : answer.then((response) => withRate(response, rate));
+  }
+
+  [Symbol.dispose](): void {
+    for (const unlisten of this.#unlisten) unlisten();
+    this.polls[Symbol.dispose]();
+    this.#exchanges.close();
+    this.#gate[Symbol.dispose]();
+  }
+
+  #admitted(
+    request: Request,
+    path: IngestPath,
+    poster: DevicePoster,
+    instance: string,
+    remote: string,
+  ): Promise<Response> | Response {
     switch (path.kind) {
       case "token":
         return this.#issueToken(request, poster, instance);
@@ -107,13 +131,6 @@ export class Ingest implements Disposable {
       default:
         return this.#post(request, path, poster, instance);
     }
-  }
-
-  [Symbol.dispose](): void {
-    for (const unlisten of this.#unlisten) unlisten();
-    this.polls[Symbol.dispose]();
-    this.#exchanges.close();
-    this.#gate[Symbol.dispose]();
   }
 
   #post(

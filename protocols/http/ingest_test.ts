@@ -240,12 +240,42 @@ Deno.test("a device that floods is held to its rate, others are not", async () =
   for (let i = 0; i < 4; i++) assert.equal((await post(AUTH, PATH)).status, 202);
   const refused = await post(AUTH, PATH);
   assert.equal(refused.status, 429);
+  assert.deepEqual(rateOf(refused), ["4", "0", "2"]);
   assert.equal(refused.headers.get("retry-after"), "1");
   const other = await post(basic("pump/p-2", "secret-2"), "/ingest/v1/pump/p-2/properties");
   assert.equal(other.status, 202);
   await harness.clock.advance(500);
   assert.equal((await post(AUTH, PATH)).status, 202);
 });
+
+Deno.test("each answer to a device that is let in tells what is left of its rate", async () => {
+  await using harness = await HttpHarness.start({ postsPerSecondMax: 4 });
+  await harness.provision();
+  const device = PATH.slice(0, PATH.lastIndexOf("/"));
+  const send = (method: string, path: string, more: object = {}) =>
+    harness.send(method, `${device}/${path}`, { headers: AUTH, ...more });
+  const asked: [status: number, answer: () => Promise<Response>][] = [
+    [202, () => send("POST", "properties", { json: { t: 1 } })],
+    [400, () => send("POST", "properties", { body: "{" })],
+    [200, () => send("GET", "downlinks")],
+    [200, () => send("GET", "time")],
+    [200, () => send("POST", "token")],
+    [413, () => send("POST", "properties", { body: "x".repeat(LIMITS.payloadBytesMax + 1) })],
+    [404, () => send("POST", "services/restart/nobody/reply", { json: { ok: true } })],
+  ];
+  for (const [index, [status, answer]] of asked.entries()) {
+    const got = await answer();
+    assert.equal(got.status, status);
+    const used = index + 1;
+    assert.deepEqual(rateOf(got), ["8", String(8 - used), String(Math.ceil(used / 4))]);
+  }
+  const stranger = await harness.send("POST", PATH, { json: { t: 1 } });
+  assert.deepEqual(rateOf(stranger), [null, null, null], "it is not let in");
+});
+
+function rateOf({ headers }: Response): (string | null)[] {
+  return ["limit", "remaining", "reset"].map((name) => headers.get(`ratelimit-${name}`));
+}
 
 Deno.test("paths of devices are taken whole or not at all", () => {
   const good = { kind: "properties", product: "p:1", device: "d.2" };

@@ -68,11 +68,11 @@ export class TokenBuckets {
   }
 }
 
-/** `RateLimit-*` headers; reset in whole seconds. */
-export function rateHeaders(state: BucketState): Record<string, string> {
-  return {
-    "ratelimit-limit": String(state.limit),
-    "ratelimit-remaining": String(state.remaining),
-    "ratelimit-reset": String(Math.ceil(state.resetMs / 1_000)),
-  };
+/** Adds `RateLimit-*`, so that callers can pace themselves; reset in whole seconds. */
+export function withRate(response: Response, state: BucketState): Response {
+  const { headers } = response;
+  headers.set("ratelimit-limit", String(state.limit));
+  headers.set("ratelimit-remaining", String(state.remaining));
+  headers.set("ratelimit-reset", String(Math.ceil(state.resetMs / 1_000)));
+  return response;
 }
