@@ -2,6 +2,7 @@
 import type { Partition } from "../../runtime/actor/address.ts";
 import type { AppendTrace } from "../../runtime/log/append_times.ts";
 import type { DeadLetterQuery, ListedDeadLetter } from "../../runtime/log/partition_log.ts";
+import { commandAddress } from "../command/messages.ts";
 import { deviceAddress } from "./messages.ts";
 import type { TracedMessage, TraceFacts, TraceWire } from "./message_ring.ts";
 import type { MessageTraces } from "./message_traces.ts";
@@ -28,7 +29,7 @@ export interface MessageListPorts {
   };
 }
 
-/** Newest letters of a device that are looked at: more than messages that are remembered. */
+/** Newest letters of an actor that are looked at: more than messages that are remembered. */
 const LETTERS = 100;
 
 /** Newest first. */
@@ -43,13 +44,15 @@ export async function listMessages(
   const { partition, messages } = traced;
   const accepted = messages.filter(({ append }) => append > 0);
   const appends = [...new Set(accepted.map(({ append }) => append))];
-  const address = deviceAddress(product, device);
-  const [times, letters] = appends.length === 0 ? [[], []] : await Promise.all([
+  // Answers to calls that came by HTTP went to the actor of the calls.
+  const addresses = [deviceAddress(product, device)];
+  if (accepted.some(isAnswer)) addresses.push(commandAddress(product, device));
+  const [times, ...letters] = appends.length === 0 ? [[]] : await Promise.all([
     log.appendTimes(partition, appends),
-    log.deadLetters({ address, limit: LETTERS }),
+    ...addresses.map((address) => log.deadLetters({ address, limit: LETTERS })),
   ]);
   const timesOf = new Map(appends.map((append, i) => [append, times[i] ?? null]));
-  const letterOf = new Map(letters.map((letter) => [placeOf(letter.recordId), letter]));
+  const letterOf = new Map(letters.flat().map((letter) => [placeOf(letter.recordId), letter]));
   return messages.map((message) => {
     const trace = timesOf.get(message.append) ?? null;
     const letter = trace === null || trace === "passed"
@@ -57,6 +60,10 @@ export async function listMessages(
       : letterOf.get(`${partition}-${trace.firstOffset + message.index}`);
     return viewOf(message, trace, letter);
   });
+}
+
+function isAnswer({ wire, topic }: TracedMessage): boolean {
+  return wire === "http" && topic.startsWith("services/");
 }
 
 function viewOf(

@@ -7,6 +7,8 @@ export interface TraceFacts {
   readonly reason?: string;
   readonly detail?: string;
   readonly userProperties?: readonly (readonly [string, string])[];
+  /** The gateway sent it for the device, whose connection was lost. */
+  readonly isWill?: true;
 }
 
 export type TraceWire = "mqtt" | "http";

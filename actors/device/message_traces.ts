@@ -2,10 +2,13 @@
  * The last messages of devices: what gateways accepted and refused, on which wire. Kept in memory, of
  * the devices that spoke last; a restart forgets it.
  *
- * A gateway's duty: `accept` straight after the `offer` of a message, before any other.
+ * A gateway's duty: `accept` straight after the `offer` of a message, before any other, or with the
+ * place that it was told then.
  */
 import type { Partition } from "../../runtime/actor/address.ts";
+import type { Issue } from "../../runtime/errors.ts";
 import { DEVICE_LIMITS } from "../../runtime/device_limits.ts";
+import type { Carried } from "./carried.ts";
 import {
   MessageRing,
   RING_BYTES,
@@ -13,6 +16,7 @@ import {
   type TraceFacts,
   type TraceWire,
 } from "./message_ring.ts";
+import { detailOf } from "./uplink.ts";
 
 /** Whose message it is. */
 export interface TracedDevice {
@@ -44,6 +48,7 @@ export class MessageTraces {
    * @param topic After the prefix of the device.
    * @param bytes Of the payload.
    * @param append That has it.
+   * @param index Its place there. Default: of the message that was offered last.
    */
   accept(
     device: TracedDevice,
@@ -53,8 +58,9 @@ export class MessageTraces {
     atMs: number,
     append: number,
     facts?: TraceFacts,
+    index = this.#lastIndex(),
   ): void {
-    this.#add(device, wire, topic, bytes, atMs, append, this.#lastIndex(), facts);
+    this.#add(device, wire, topic, bytes, atMs, append, index, facts);
   }
 
   refuse(
@@ -114,6 +120,16 @@ export class MessageTraces {
       } else this.#textBytes -= ring.textBytes;
     }
   }
+}
+
+/** Of a message that was taken; undefined of almost all. */
+export function factsOf(
+  refused: readonly Issue[],
+  { userProperties }: Pick<Carried, "userProperties"> = {},
+): TraceFacts | undefined {
+  if (refused.length === 0) return userProperties && { userProperties };
+  const facts = { reason: "partially_refused", detail: detailOf(refused) };
+  return userProperties === undefined ? facts : { ...facts, userProperties };
 }
 
 function boundedFacts(facts: TraceFacts): TraceFacts {

@@ -72,22 +72,27 @@ Deno.test("a message is dead-lettered by its own record, others of its append ar
     ...{ acceptedAtMs: AT_MS, recordId: "5-3-41", reason: "threw", detail: "Error: no\n  at x" },
     ...{ traceId: "", partition: 3, parkedAtMs: AT_MS + 5 },
   };
+  index = 1;
+  traces.accept(DEVICE, "http", "services/stop/c1/reply", 1, AT_MS, 6, undefined, 2);
+  const answer = { ...letter, to: "command/pump/p-1", recordId: "5-3-42", reason: "stuck" };
   const log = {
     appendTimes: (_: number, appends: readonly number[]) =>
       Promise.resolve(appends.map((append) => times.get(append) ?? null)),
-    deadLetters: () => Promise.resolve([letter]),
+    deadLetters: ({ address }: { readonly address?: string }) =>
+      Promise.resolve([letter, answer].filter(({ to }) => to === address)),
   };
   const items = await listMessages({ traces, settled: () => 9, log }, "pump", "p-1", 50);
   const told = items.map(({ status, handledAt, storedAt }) => [
     ...[status, handledAt && handledAt - AT_MS, storedAt && storedAt - AT_MS],
   ]);
   assert.deepEqual(told, [
+    ["deadLettered", 5, null],
     ["accepted", null, null],
     ["handled", 1, null],
     ["handled", 1, null],
-    ["stored", 1, 2],
+    ["deadLettered", 5, 2],
     ["deadLettered", 5, 2],
     ["stored", 1, 2],
   ]);
-  assert.equal(items[4]!.detail, "Error: no");
+  assert.deepEqual([items[0]!.reason, items[5]!.detail], ["stuck", "Error: no"]);
 });

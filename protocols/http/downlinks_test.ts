@@ -345,6 +345,40 @@ Deno.test("answers are checked as over MQTT: shape, size, and the model's output
   assert.match(String(fixture.row(callId)?.error), /output.at/);
 });
 
+Deno.test("answers are in the trace of the device, with what became of them", async () => {
+  const outputData = [{ identifier: "at", dataType: { type: "int", specs: { min: 0, max: 9 } } }];
+  await using fixture = await Fixture.open({
+    properties: [],
+    services: [{ identifier: "restart", inputData: [], outputData }],
+  });
+  const { ingress, ports } = fixture.harness;
+  const [one, two, three] = [await fixture.call(), await fixture.call(), await fixture.call()];
+  await fixture.reply(one);
+  await fixture.reply(one);
+  await fixture.reply("nobody");
+  await fixture.reply(two, { ok: true, output: { at: 10 } });
+  await fixture.reply(three, []);
+  ingress.isSilent = true;
+  await fixture.reply(three);
+  const path = `${DEVICE}/services/restart/${three}/reply`;
+  const headers = { ...AUTH, "content-encoding": "gzip" };
+  await fixture.harness.send("POST", path, { headers, body: "no gzip" });
+  const items = await ports.messages("pump", "p-1", 10);
+  const topic = (callId: string) => `services/restart/${callId}/reply`;
+  assert.deepEqual(items.map(({ topic, status, reason }) => [topic, status, reason]), [
+    [topic(three), "refused", "malformed"],
+    [topic(three), "accepted", undefined],
+    [topic(three), "refused", "malformed"],
+    [topic(two), "accepted", "partially_refused"],
+    [topic("nobody"), "refused", "call_unknown"],
+    [topic(one), "refused", "call_ended"],
+    [topic(one), "accepted", undefined],
+  ]);
+  assert.match(items[3]!.detail!, /^output.at: /);
+  assert.match(items[5]!.detail!, /was answered already/);
+  assert.ok(items.every(({ wire, bytes }) => wire === "http" && bytes > 1));
+});
+
 Deno.test("an answer counts as a sign of life of its device", async () => {
   await using fixture = await Fixture.open();
   const callId = await fixture.call();

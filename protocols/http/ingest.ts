@@ -12,7 +12,7 @@ import { LIMITS } from "../../runtime/limits.ts";
 import type { Ingress } from "../../runtime/log/ingress.ts";
 import type { DeviceTokens } from "../../actors/device/device_tokens.ts";
 import type { TraceFacts } from "../../actors/device/message_ring.ts";
-import type { MessageTraces } from "../../actors/device/message_traces.ts";
+import { factsOf, type MessageTraces } from "../../actors/device/message_traces.ts";
 import { decodeEvent, decodeUplink, detailOf } from "../../actors/device/uplink.ts";
 import {
   type BodyCoding,
@@ -26,7 +26,7 @@ import { DeviceGate, type GatePorts } from "./device_gate.ts";
 import type { DevicePoster } from "./device_logins.ts";
 import { DevicePolls, type PollPorts } from "./device_polls.ts";
 import { DeviceReads } from "./device_reads.ts";
-import { DeviceReplies, type ReplyPorts } from "./device_replies.ts";
+import { DeviceReplies, type ReplyPorts, replyTopic } from "./device_replies.ts";
 import { type Exchange, Exchanges } from "./exchanges.ts";
 import type { FailureGate } from "./failure_gate.ts";
 import { INGEST_METHODS, type IngestPath, parseIngestPath } from "./ingest_path.ts";
@@ -219,10 +219,7 @@ export class Ingest implements Disposable {
       return;
     }
     const { points, refused } = decoded;
-    const facts = refused.length === 0
-      ? undefined
-      : { reason: "partially_refused", detail: detailOf(refused) };
-    this.#trace(poster, path, bytes.length, append, facts);
+    this.#trace(poster, path, bytes.length, append, factsOf(refused));
     for (const issue of refused) this.#ports.countRefused(`point_${issue.rule}`);
     const answer = refused.length === 0
       ? new Response(this.#acceptedBody(points), JSON_HEADERS)
@@ -234,14 +231,13 @@ export class Ingest implements Disposable {
   /** @param append 0: it is refused. */
   #trace(
     poster: DevicePoster,
-    { kind, event }: IngestPath,
+    path: IngestPath,
     bytes: number,
     append: number,
     facts?: TraceFacts,
   ): void {
-    if (kind === "reply") return;
     const { traces, clock } = this.#ports;
-    const topic = event === undefined ? "properties" : `events/${event}`;
+    const topic = topicOf(path);
     if (append === 0) traces.refuse(poster, "http", topic, bytes, clock.nowMs(), facts!);
     else traces.accept(poster, "http", topic, bytes, clock.nowMs(), append, facts);
   }
@@ -299,6 +295,12 @@ export class Ingest implements Disposable {
     const detail = `Cannot accept ${bytes} B: payloadBytesMax is ${LIMITS.payloadBytesMax}`;
     return this.#gate.refuse("too-large", detail, instance);
   }
+}
+
+/** As its message would have over MQTT, after the device's prefix. */
+function topicOf({ event, call }: IngestPath): string {
+  if (call !== undefined) return replyTopic(call);
+  return event === undefined ? "properties" : `events/${event}`;
 }
 
 /** Undefined: a content coding that is not taken. */

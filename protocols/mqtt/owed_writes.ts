@@ -16,6 +16,7 @@ type OwedWrite =
     readonly target: IngressTarget;
     readonly parts: readonly Uint8Array[];
     readonly rows: readonly GatewayRow[];
+    readonly onWritten: ((append: number) => void) | undefined;
   }
   | {
     readonly type: "row";
@@ -41,13 +42,17 @@ export class OwedWrites {
     return this.#queue.length >= 2 * LIMITS.mqttAwaySessionsMax;
   }
 
-  /** @param rows Written with the message, or not at all. */
+  /**
+   * @param rows Written with the message, or not at all.
+   * @param onWritten Told the append that has it, straight after it was offered.
+   */
   message(
     device: { readonly key: string; readonly target: IngressTarget },
     parts: readonly Uint8Array[],
     rows: readonly GatewayRow[] = [],
+    onWritten?: (append: number) => void,
   ): void {
-    this.#add({ type: "message", key: device.key, target: device.target, parts, rows });
+    this.#add({ type: "message", key: device.key, target: device.target, parts, rows, onWritten });
   }
 
   /** The session row of a device; no value removes it. @param session Learns the append of its row. */
@@ -94,7 +99,7 @@ export class OwedWrites {
       ? this.#ingress.offerWithRows(write.target, write.parts, write.rows)
       : this.#ingress.offerRow(write.rowKey, write.value);
     if (append === undefined) return false;
-    if (write.type === "row") write.onWritten?.(append);
+    write.onWritten?.(append);
     return true;
   }
 }

@@ -6,6 +6,7 @@ import type { Buffer } from "node:buffer";
 import type { Issue } from "../../runtime/errors.ts";
 import type { GatewayRow } from "../../runtime/log/partition_log.ts";
 import type { TraceFacts } from "../../actors/device/message_ring.ts";
+import { factsOf } from "../../actors/device/message_traces.ts";
 import { type Carried, withCarried } from "../../actors/device/carried.ts";
 import { type DecodedUplink, decodeUplink, detailOf } from "../../actors/device/uplink.ts";
 import { denialOf } from "./access.ts";
@@ -258,14 +259,6 @@ function take(
   state.figures.pointsOffered += decoded.points;
   if (decoded.refused.length > 0) tellRefused(state, connection, suffix, decoded.refused);
   return true;
-}
-
-/** What a trace has of a message that was taken; undefined of almost all. */
-function factsOf(refused: readonly Issue[], carried: Carried | undefined): TraceFacts | undefined {
-  const userProperties = carried?.userProperties;
-  if (refused.length === 0) return userProperties && { userProperties };
-  const facts = { reason: "partially_refused", detail: detailOf(refused) };
-  return userProperties === undefined ? facts : { ...facts, userProperties };
 }
 
 /** Offers a message and queues its acknowledgement. */

@@ -13,11 +13,18 @@ import { LIMITS } from "../../runtime/limits.ts";
 import { untilDurable } from "../../runtime/log/ingress.ts";
 import type { GatewayRow } from "../../runtime/log/partition_log.ts";
 import { type Carried, withCarried } from "../../actors/device/carried.ts";
+import { factsOf } from "../../actors/device/message_traces.ts";
+import { detailOf } from "../../actors/device/uplink.ts";
 import { countRefusal, type GatewayState, isSuspended, targetOf } from "./gateway_state.ts";
 import { carriedOf, NO_PROPERTIES } from "./publish_properties.ts";
 import { decodeTopic, isOwnTopic } from "./routing.ts";
 import { RowLoading } from "./row_loading.ts";
 import { decodeWill, encodeWill, type Will, WILL_PREFIX, willKey } from "./will_row.ts";
+
+const SUSPENDED = {
+  reason: "suspended",
+  detail: "Cannot accept messages: the device has too many dead letters",
+};
 
 interface PendingWill {
   readonly will: Will;
@@ -151,10 +158,16 @@ export class Wills implements Disposable {
       }
       return;
     }
-    const decoded = decodeTopic(will.suffix, will.payload, state.directory, product, nowMs);
-    const code = decoded.ok ? (isSuspended(state, key) ? "suspended" : undefined) : decoded.code;
-    if (!decoded.ok || code !== undefined) {
-      countRefusal(state, code!);
+    const origin = { key, target: targetOf(product, device) };
+    const { suffix, payload: { length } } = will;
+    const decoded = decodeTopic(suffix, will.payload, state.directory, product, nowMs);
+    const refusal = decoded.ok ? (isSuspended(state, key) ? SUSPENDED : undefined) : {
+      reason: decoded.code,
+      detail: decoded.refused.length === 0 ? decoded.detail : detailOf(decoded.refused),
+    };
+    if (!decoded.ok || refusal !== undefined) {
+      countRefusal(state, refusal!.reason);
+      state.traces.refuse(origin, "mqtt", suffix, length, nowMs, { ...refusal, isWill: true });
       state.owed.put(key, willKey(key), undefined);
       return;
     }
@@ -164,7 +177,10 @@ export class Wills implements Disposable {
     const carried = carriedOf(will.passedOn) as Carried | undefined; // It was checked at its CONNECT.
     const parts = withCarried(decoded.parts, { isWill: true, ...carried });
     const rows = [{ key: willKey(key) }, ...will.isRetained ? this.#retain(key, will) : []];
-    state.owed.message({ key, target: targetOf(product, device) }, parts, rows);
+    const facts = { ...factsOf(decoded.refused, carried), isWill: true } as const;
+    state.owed.message(origin, parts, rows, (append) => {
+      state.traces.accept(origin, "mqtt", suffix, length, nowMs, append, facts);
+    });
   }
 
   /** @returns The row to be written with it. One that finds no room is published all the same. */

@@ -51,7 +51,16 @@ export interface Ingress {
   /** Closes the open append if its deadline has passed: called by read paths, timers starve. */
   flushIfDue(): void;
   /** Sends to an actor and resolves with its `reply`; rejects with TimeoutError, OverloadedError, UnavailableError. */
-  ask(address: Address, message: Message, options: { timeoutMs: number }): Promise<unknown>;
+  ask(address: Address, message: Message, options: AskOptions): Promise<unknown>;
+}
+
+export interface AskOptions {
+  readonly timeoutMs: number;
+  /**
+   * Called before `ask` returns, with the append that carries the question, and its place among those
+   * of its partition there. Not called: the question was not taken.
+   */
+  readonly onOffered?: (append: number, index: number) => void;
 }
 
 /** What the ingress needs of a log. May reject: the outcome is unknown, the same is sent again. */
@@ -181,7 +190,7 @@ export class GroupIngress implements Ingress {
     if (this.#options.clock.monotonicMs() - this.#openedAtMs >= LIMITS.appendDelayMs) this.#flush();
   }
 
-  async ask(address: Address, message: Message, options: { timeoutMs: number }): Promise<unknown> {
+  async ask(address: Address, message: Message, options: AskOptions): Promise<unknown> {
     if (this.#asks.size >= ASKS_MAX) {
       throw new OverloadedError(`Cannot ask ${address}: ${ASKS_MAX} questions are waiting`, 1_000);
     }
@@ -195,13 +204,15 @@ export class GroupIngress implements Ingress {
     const head = packHead({ to: address, budget: LIMITS.budgetPerRootRecord, replyTo });
     const body = ENCODER.encode(JSON.stringify(message));
     const target = { partition, head };
-    if (this.offer(target, [body]) === undefined) {
+    const append = this.offer(target, [body]);
+    if (append === undefined) {
       throw new OverloadedError(
         `Cannot ask ${address}: ${this.unacknowledgedBytes} B wait for the log, ` +
           `unacknowledgedBytesMax is ${this.#bytesMax}`,
         1_000,
       );
     }
+    options.onOffered?.(append, this.lastIndex);
     return await new Promise((resolve, reject) => {
       const cancel = this.#options.clock.after(options.timeoutMs, () => {
         this.#asks.delete(replyTo);

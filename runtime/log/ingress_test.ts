@@ -189,10 +189,14 @@ Deno.test("a message and its row are refused together", () => {
 
 Deno.test("a question is answered once, times out, or is refused at the bound", async () => {
   const { ingress, appends, turn, ring } = createBench(200);
-  const asked = ingress.ask("device/p/a", { type: "desire" }, { timeoutMs: 10 });
+  const places: number[][] = [];
+  const onOffered = (...place: number[]) => void places.push(place);
+  ingress.offer({ ...targetOf("p/a"), partition: 0 }, [BODY]);
+  const asked = ingress.ask("device/p/a", { type: "desire" }, { timeoutMs: 10, onOffered });
+  assert.deepEqual(places, [[1, 1]], "behind the message that came before");
   await turn();
   const segment = appends[0]!.append.segments[0]!;
-  const [record] = recordsOf({
+  const [, record] = recordsOf({
     ...segment,
     class: "ingress",
     epoch: 1,
@@ -207,9 +211,10 @@ Deno.test("a question is answered once, times out, or is refused at the bound", 
   await ring();
   await timedOut;
   await assert.rejects(
-    ingress.ask("device/p/a", { type: "x".repeat(200) }, { timeoutMs: 10 }),
+    ingress.ask("device/p/a", { type: "x".repeat(200) }, { timeoutMs: 10, onOffered }),
     OverloadedError,
   );
+  assert.equal(places.length, 1, "what is refused is in no append");
 });
 
 Deno.test("a question to a stopped partition is refused at once, counted, and not appended", async () => {

@@ -76,6 +76,30 @@ Deno.test("[MQTT-3.1.2-8] a will is published once, however the connection ends,
   }
 });
 
+Deno.test("wills are in the trace of their device, taken, taken in part or refused", async () => {
+  await using fixture = await startMqttFixture();
+  const { traces, ingress } = fixture;
+  const properties = { userProperties: { shift: "night" } };
+  const wills = [
+    willOf(0, { properties }),
+    willOf(0, { topic: `${PREFIX}properties`, payload: Buffer.from('{"a":1,"t":200}') }),
+    willOf(0, { topic: `${PREFIX}properties`, payload: Buffer.from("{") }),
+  ];
+  for (const will of wills) await gone(fixture, await connect(fixture, { will }));
+  const [third, second, first] = traces.list("p/d1", 10, ingress.settled)!.messages;
+  assert.deepEqual(
+    [first, second, third].map((message) => [message!.topic, message!.reason, message!.isWill]),
+    [
+      ["events/lost", undefined, true],
+      ["properties", "partially_refused", true],
+      ["properties", "malformed", true],
+    ],
+  );
+  assert.deepEqual(first!.userProperties, [["shift", "night"]]);
+  assert.ok(first!.append > 0 && second!.append > 0);
+  assert.deepEqual([third!.append, third!.bytes], [0, 1]);
+});
+
 Deno.test("[MQTT-3.14.4-3] a DISCONNECT drops the will with reason 0x00, and no other", async () => {
   for (const [bytes, count] of [[[0xe0, 2, 0, 0], 0], [[0xe0, 2, 4, 0], 1], [[0xe0, 1, 0x80], 1]]) {
     await using fixture = await startMqttFixture();

@@ -7,6 +7,7 @@ import { PRESENCE } from "../../actors/device/views.ts";
 import { idOf, kindOf } from "../../runtime/actor/address.ts";
 import type { Context, Json, Message } from "../../runtime/actor/behaviour.ts";
 import { TimeoutError } from "../../runtime/errors.ts";
+import type { AskOptions } from "../../runtime/log/ingress.ts";
 import { FakeIngress } from "./fake_ingress.ts";
 import type { ManualClock } from "./manual_clock.ts";
 
@@ -36,7 +37,11 @@ export class ActorIngress extends FakeIngress {
     this.#clock = clock;
   }
 
-  override ask(address?: string, message?: Message): Promise<unknown> {
+  override ask(address?: string, message?: Message, options?: AskOptions): Promise<unknown> {
+    if (options?.onOffered !== undefined) {
+      this.settle();
+      options.onOffered(this.settled, 0);
+    }
     if (this.isSilent) return Promise.reject(new TimeoutError("desire", 2_000));
     return Promise.resolve(this.handle(address!, message!));
   }

@@ -92,6 +92,7 @@ export interface MqttFixture extends AsyncDisposable {
   /** Lines that the gateway logged of level error, and of level warn. */
   readonly errors: string[];
   readonly warnings: string[];
+  readonly traces: MessageTraces;
 }
 
 export interface FixtureOptions {
@@ -122,6 +123,7 @@ export async function startMqttFixture(options: FixtureOptions = {}): Promise<Mq
   const refusals: string[] = [];
   const errors: string[] = [];
   const warnings: string[] = [];
+  const traces = new MessageTraces(() => 0);
   let epoch = 100;
   // Time stands still, but what is due soon waits for the sockets, as in the product.
   const gatewayClock: Clock = { ...clock, soon: systemClock.soon };
@@ -144,7 +146,7 @@ export async function startMqttFixture(options: FixtureOptions = {}): Promise<Mq
     refuse: (reason) => refusals.push(reason),
     suspended: options.suspended ?? new Set(),
     untold,
-    traces: new MessageTraces(() => 0),
+    traces,
     stopped: options.stopped ?? new StoppedPartitions(),
     incarnation: "i1",
     nextEpoch: () => ++epoch,
@@ -157,6 +159,7 @@ export async function startMqttFixture(options: FixtureOptions = {}): Promise<Mq
     refusals,
     errors,
     warnings,
+    traces,
     async [Symbol.asyncDispose]() {
       let isDone = false;
       const done = gateway[Symbol.asyncDispose]().then(() => isDone = true);

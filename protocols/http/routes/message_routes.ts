@@ -24,6 +24,11 @@ const MESSAGE = z.object({
   userProperties: z.array(z.array(z.string()).length(2))
     .openapi({ description: "Of MQTT 5: names and values.", example: [["shift", "night"]] })
     .optional(),
+  isWill: z.literal(true).openapi({
+    description: "Sent for a device that was lost.",
+    example: true,
+  })
+    .optional(),
 }).openapi("DeviceTracedMessage");
 const EXAMPLE = {
   id: "17",
