@@ -56,11 +56,12 @@ export function compareModels(
   const add: Add = (path, kind, isBreaking, message) =>
     void changes.push({ path, kind, isBreaking, message });
   const [old, now] = [before ?? NOTHING, after ?? NOTHING];
+  const [oldTypes, newTypes] = [typesOf(old), typesOf(now)];
   compareLists(add, "properties", old.properties, now.properties, (path, one, other) => {
     compareProperty(add, path, one, other);
   });
   const fields = (path: string, one: Fields, other: Fields) => {
-    compareFields(add, path, fieldsOf(one, old), fieldsOf(other, now));
+    compareFields(add, path, fieldsOf(one, oldTypes), fieldsOf(other, newTypes));
   };
   compareLists(add, "events", old.events, now.events, (path, one, other) => {
     compareEvent(add, path, one, other);
@@ -80,12 +81,18 @@ export function compareModels(
 
 type Fields = ModelEvent["outputData"];
 
+/** Of properties, by name. */
+type Types = ReadonlyMap<string, DataType>;
+
+function typesOf({ properties }: ThingModel): Types {
+  return new Map(properties.map(({ identifier, dataType }) => [identifier, dataType]));
+}
+
 /** A text names a property, whose type it has. */
-function fieldsOf(fields: Fields, model: ThingModel): Field[] {
+function fieldsOf(fields: Fields, types: Types): Field[] {
   return (fields ?? []).map((field) => {
     if (typeof field !== "string") return { ...field, isRequired: field.required ?? false };
-    const property = model.properties.find(({ identifier }) => identifier === field);
-    return { identifier: field, dataType: property?.dataType, isRequired: false };
+    return { identifier: field, dataType: types.get(field), isRequired: false };
   });
 }
 
