@@ -2,6 +2,7 @@
 import type { Json } from "../../runtime/actor/behaviour.ts";
 import type { Issue } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
+import { quote } from "../registry/names.ts";
 
 /** True if a document of any shape is safe to keep: see `jsonIssue`. No allocation. */
 export function isSafeJson(value: unknown): boolean {
@@ -53,7 +54,7 @@ export function jsonIssue(value: unknown, path: string, depth = 1): Issue | unde
   }
   for (const key of Object.keys(value)) {
     if (key === "__proto__" || !key.isWellFormed()) {
-      return issue(path, "key", `Cannot accept the key ${JSON.stringify(key.toWellFormed())}`);
+      return issue(path, "key", `Cannot accept the key ${quote(key)}`);
     }
     const below = (value as Record<string, unknown>)[key];
     const found = jsonIssue(below, path === "" ? key : `${path}.${key}`, depth + 1);
