@@ -97,6 +97,7 @@ export class MqttLink implements Link {
   }
 
   #read(chunk: Buffer): void {
+    if (this.#isOver) return; // What comes until the peer has closed its side, too.
     this.#isHeard = true;
     try {
       for (const packet of this.#reader.read(chunk)) {
