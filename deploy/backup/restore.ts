@@ -103,6 +103,7 @@ export function restoreBackup(path: string, options: RestoreOptions): VerifiedBa
 
 class RestoreTarget implements EntrySink {
   readonly #written: string[] = [];
+  readonly #folders: string[] = [];
   #file: Deno.FsFile | undefined;
 
   constructor(readonly pathOf: (name: string) => string) {}
@@ -111,7 +112,11 @@ class RestoreTarget implements EntrySink {
     this.close();
     if (head.type !== "file") return;
     const path = this.pathOf(head.path);
-    Deno.mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    const folder = dirname(path);
+    if (isMissing(folder)) {
+      Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
+      this.#folders.push(folder);
+    }
     this.#file = Deno.openSync(path, { write: true, createNew: true, mode: 0o600 });
     this.#written.push(path);
   }
@@ -140,7 +145,7 @@ class RestoreTarget implements EntrySink {
   removeAll(): void {
     this.#file?.close();
     this.#file = undefined;
-    for (const path of this.#written) removeIfThere(path);
+    for (const path of [...this.#written, ...this.#folders]) removeIfThere(path);
   }
 }
 

@@ -98,11 +98,20 @@ async function writeFile(
 
 /** A file of a job may be removed meanwhile: then it has no content, as the job has none. */
 function* contentOf(path: string): Generator<Uint8Array> {
-  if (isMissing(path)) return;
-  using file = Deno.openSync(path, { read: true });
+  using file = openIfThere(path);
+  if (file === undefined) return;
   const buffer = new Uint8Array(BACKUP_LIMITS.chunkBytes);
   for (let read = file.readSync(buffer); read !== null; read = file.readSync(buffer)) {
     yield buffer.subarray(0, read);
+  }
+}
+
+function openIfThere(path: string): Deno.FsFile | undefined {
+  try {
+    return Deno.openSync(path, { read: true });
+  } catch (fault) {
+    if (fault instanceof Deno.errors.NotFound) return undefined;
+    throw fault;
   }
 }
 
