@@ -115,11 +115,13 @@ export function freeBytes(folder: string): number {
 /** How long a small write takes to be durable: each message that is acknowledged waits for one. */
 export function checkFsync(folder: string, clock: Clock): Finding {
   const check = "fsync";
-  const path = `${folder}/doctor-fsync.tmp`;
+  let path: string | undefined;
   const bytes = new Uint8Array(4_096).fill(1);
   const tookMs: number[] = [];
   try {
-    using file = Deno.openSync(path, { write: true, create: true, truncate: true, mode: 0o600 });
+    // A name of its own: where the folder is everybody's, a known one could be a link elsewhere.
+    path = Deno.makeTempFileSync({ dir: folder, prefix: "doctor-fsync-" });
+    using file = Deno.openSync(path, { write: true });
     for (let turn = 0; turn < DOCTOR_LIMITS.fsyncs; turn++) {
       const startedMs = clock.monotonicMs();
       file.writeSync(bytes);
@@ -130,7 +132,7 @@ export function checkFsync(folder: string, clock: Clock): Finding {
     const fix = "Let the user that runs Roost write there, and have room on that disk.";
     return fault(check, `cannot write to ${folder}: ${messageOf(cause)}`, fix);
   } finally {
-    removeQuietly(path);
+    if (path !== undefined) removeQuietly(path);
   }
   tookMs.sort((a, b) => a - b);
   const median = tookMs[tookMs.length >> 1]!;
