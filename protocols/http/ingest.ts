@@ -31,7 +31,7 @@ import { type Exchange, Exchanges } from "./exchanges.ts";
 import type { FailureGate } from "./failure_gate.ts";
 import { INGEST_METHODS, type IngestPath, parseIngestPath } from "./ingest_path.ts";
 import { problemResponse } from "./problem.ts";
-import { type BucketState, withRate } from "./token_buckets.ts";
+import { withRate } from "./token_buckets.ts";
 
 export interface IngestPorts extends GatePorts, PollPorts, ReplyPorts {
   readonly ingress: Ingress;
