@@ -18,8 +18,10 @@ export function takesGzip(acceptEncoding: string | null): boolean {
 /** The answer, or the same one compressed. */
 export async function compressed(asked: Headers, answer: Response): Promise<Response> {
   const { headers, status } = answer;
-  if (answer.body === null || !TYPES.test(headers.get("content-type") ?? "")) return answer;
+  if (!TYPES.test(headers.get("content-type") ?? "")) return answer;
   if (!takesGzip(asked.get("accept-encoding")) || headers.has("content-encoding")) return answer;
+  // Looked at last: a body that was looked at goes out as a stream, in chunks and without a length.
+  if (answer.body === null) return answer;
   const bytes = await answer.bytes();
   if (bytes.length < compressAtBytes) return new Response(bytes, { status, headers });
   const told = new Headers(headers);

@@ -34,6 +34,19 @@ Deno.test("the gateway serves devices and the API on one port, and drains on dis
   await assert.rejects(fetch(`${url}/livez`));
 });
 
+Deno.test("an answer in one piece has its length, compressed or not", async () => {
+  await using harness = await HttpHarness.start();
+  const ports = { ...harness.ports, clock: systemClock };
+  await using gateway = await startHttpGateway({ ...OPTIONS, ports });
+  for (const coding of ["identity", "gzip"]) {
+    const live = await fetch(`http://127.0.0.1:${gateway.port}/livez`, {
+      headers: { "accept-encoding": coding },
+    });
+    const { length } = await live.bytes();
+    assert.equal(live.headers.get("content-length"), String(length), coding);
+  }
+});
+
 Deno.test("an address that is taken is told as such", async () => {
   await using harness = await HttpHarness.start();
   const ports = { ...harness.ports, clock: systemClock };
