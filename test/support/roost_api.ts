@@ -105,6 +105,11 @@ export class RoostApi {
     return RoostApi.withKeys(this.url, made);
   }
 
+  /** Values of the header `Authorization` of a program's keys. */
+  get authorizations(): readonly string[] {
+    return this.#credentials.flatMap(({ headers }) => headers.Authorization ?? []);
+  }
+
   /** The same caller at another address: after a restart on another port. */
   at(url: string): RoostApi {
     return new RoostApi(url, this.#credentials);

@@ -38,7 +38,7 @@ export const httpWire: Wire = {
   },
 };
 
-function headEnd(bytes: Uint8Array, from: number, length: number): number | undefined {
+export function headEnd(bytes: Uint8Array, from: number, length: number): number | undefined {
   for (
     let at = bytes.indexOf(13, from);
     at >= 0 && at + 4 <= length;

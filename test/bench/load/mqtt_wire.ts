@@ -67,19 +67,19 @@ export const mqttWire: Wire = {
 
 export const MQTT_DISCONNECT = Uint8Array.of(0xe0, 0);
 
-function packetOf(type: number, parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+export function packetOf(type: number, parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const size = parts.reduce((sum, part) => sum + part.length, 0);
   const length = size < 128 ? [size] : [size & 127 | 128, size >> 7];
   return concatBytes([Uint8Array.of(type, ...length), ...parts]);
 }
 
-function text(value: string): Uint8Array {
+export function text(value: string): Uint8Array {
   const bytes = ENCODER.encode(value);
   return concatBytes([Uint8Array.of(bytes.length >> 8, bytes.length & 255), bytes]);
 }
 
 /** End of the packet at `at` by its announced length; undefined if that is not complete. */
-function packetEnd(bytes: Uint8Array, at: number, length: number): number | undefined {
+export function packetEnd(bytes: Uint8Array, at: number, length: number): number | undefined {
   let size = 0;
   for (let i = 0; i < 4 && at + 1 + i < length; i++) {
     const byte = bytes[at + 1 + i]!;

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
+import { readAnswer, readDevice, subscribeOf } from "./call_wire.ts";
 import { httpWire } from "./http_wire.ts";
 import { mqttWire, packetIdOf } from "./mqtt_wire.ts";
 import { bodyTemplate, POINTS_PER_MESSAGE, SEQUENCE, SEQUENCE_MIN, Signals } from "./payload.ts";
@@ -67,6 +68,63 @@ Deno.test("HTTP answers are read across any split, refusals by status", () => {
       "HTTP/1.1 429 Too Many Requests\r\ncontent-length: 2\r\nretry-after: 1\r\n\r\n{}",
   );
   assert.deepEqual(answersOf(httpWire.read, stream), ["ack 0", "rejected http_429"]);
+});
+
+Deno.test("a device of the generator subscribes, and answers each call under its topic", () => {
+  const calls = [7, 300].map((messageId) => ({
+    cmd: "publish" as const,
+    topic: `v1/pump/p-1/services/ping/call-${messageId}`,
+    payload: JSON.stringify({ input: { text: "x".repeat(messageId) } }),
+    qos: 1 as const,
+    messageId,
+    dup: false,
+    retain: false,
+  }));
+  const stream = Buffer.concat([
+    Uint8Array.of(0x20, 2, 0, 0, 0x90, 3, 0, 1, 1),
+    ...calls.map((call) => mqttPacket.generate(call, { protocolVersion: 4 })),
+  ]);
+  for (let cut = 0; cut < stream.length; cut++) {
+    let id = 0;
+    const first = readDevice(stream, cut, () => ++id);
+    const rest = stream.subarray(first.used);
+    const second = readDevice(rest, rest.length, () => ++id);
+    assert.ok(first.isConnected || second.isConnected);
+    assert.ok(first.isSubscribed || second.isSubscribed);
+    const packets: mqttPacket.Packet[] = [];
+    const parser = mqttPacket.parser({ protocolVersion: 4 });
+    parser.on("packet", (packet) => packets.push(packet));
+    parser.parse(Buffer.concat([subscribeOf(DEVICE), ...first.replies, ...second.replies]));
+    const [subscribe, ...replies] = packets;
+    assert.equal(subscribe?.cmd, "subscribe");
+    assert.deepEqual(subscribe.subscriptions.map(({ topic, qos }) => [topic, qos]), [
+      ["v1/pump/p-1/services/+/+", 1],
+    ]);
+    assert.deepEqual(
+      replies.map((packet) =>
+        packet.cmd === "publish" ? [packet.topic, packet.messageId] : [packet.cmd, packet.messageId]
+      ),
+      [
+        ["puback", 7],
+        ["v1/pump/p-1/services/ping/call-7/reply", 1],
+        ["puback", 300],
+        ["v1/pump/p-1/services/ping/call-300/reply", 2],
+      ],
+    );
+  }
+  const refused = Uint8Array.of(0x90, 3, 0, 1, 0x80);
+  assert.throws(() => readDevice(refused, refused.length, () => 1), /refused: 128/);
+});
+
+Deno.test("an answer to a call counts when it is whole, and the device's", () => {
+  const answer = (status: string, body: string) =>
+    new TextEncoder().encode(`HTTP/1.1 ${status}\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+  const done = answer("200 OK", '{"callId":"a","ok":true}');
+  for (let cut = 0; cut < done.length; cut++) assert.equal(readAnswer(done, cut), undefined);
+  assert.equal(readAnswer(done, done.length), true);
+  for (const other of [answer("200 OK", '{"ok":false}'), answer("504 Gateway Timeout", "{}")]) {
+    assert.equal(readAnswer(other, other.length), false);
+  }
 });
 
 /** Feeds the stream cut at every place in turn, and whole byte by byte; all must read the same. */
