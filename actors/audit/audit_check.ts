@@ -2,6 +2,7 @@
 import type { Clock } from "../../runtime/clock.ts";
 import type { Keyring } from "../../runtime/secret/keyring.ts";
 import type { RegistryStore } from "../registry/registry_store.ts";
+import type { AuditHeadsTable } from "../registry/tables.ts";
 import { sealedHead } from "./audit_log.ts";
 import { chainHash } from "./audit_row.ts";
 
@@ -34,14 +35,34 @@ export interface AuditCheckOptions {
 
 const PAGE_ROWS = 1_000;
 
-/** Reads in pages, and lets other work run in between. What is appended meanwhile is not looked at. */
+/**
+ * Reads in pages, and lets other work run in between. What is appended meanwhile is not looked at; rows
+ * that gave way to the bound meanwhile are not missing: it is checked again from where they end now.
+ */
 export async function checkAudit(
-  { store, clock, keyring }: AuditCheckOptions,
+  options: AuditCheckOptions,
   project: string,
 ): Promise<AuditCheck> {
-  const head = await store.db.selectFrom("audit_heads").selectAll()
-    .where("project", "=", project).executeTakeFirst();
-  if (head === undefined) return await checkEmpty(store, project);
+  for (;;) {
+    const head = await headOf(options.store, project);
+    if (head === undefined) return await checkEmpty(options.store, project);
+    const check = await checkChain(options, head);
+    if (check.isIntact) return check;
+    const now = await headOf(options.store, project);
+    if (now === undefined || now.kept_after <= head.kept_after) return check;
+  }
+}
+
+function headOf({ db }: RegistryStore, project: string): Promise<AuditHeadsTable | undefined> {
+  return db.selectFrom("audit_heads").selectAll().where("project", "=", project)
+    .executeTakeFirst();
+}
+
+async function checkChain(
+  { store, clock, keyring }: AuditCheckOptions,
+  head: AuditHeadsTable,
+): Promise<AuditCheck> {
+  const { project } = head;
   const found = (rows: number, fault?: AuditFault): AuditCheck => {
     const isIntact = fault === undefined;
     const firstSeq = head.kept_after + 1;

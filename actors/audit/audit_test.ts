@@ -9,6 +9,7 @@ import { Keyring } from "../../runtime/secret/keyring.ts";
 import { createMasterKey } from "../../runtime/secret/master_key.ts";
 import { openRegistryStore } from "../registry/registry_store.ts";
 import { AuditHook, createAudit } from "./audit.ts";
+import { checkAudits } from "./audit_check.ts";
 import { AuditLog } from "./audit_log.ts";
 import type { AuditEntry } from "./audit_row.ts";
 import { AuditScope, noteAudit, withinScope } from "./audit_scope.ts";
@@ -55,6 +56,16 @@ async function open(rowsMax?: number) {
       const database = new DatabaseSync(path);
       database.exec(sql);
       database.close();
+    },
+    /** @param meanwhile What happens behind the first page. */
+    checkWith(meanwhile: () => Promise<void>) {
+      let isDone = false;
+      const soon = (callback: () => void) => {
+        const before = isDone ? Promise.resolve() : meanwhile();
+        isDone = true;
+        void before.then(callback);
+      };
+      return checkAudits({ store, keyring, clock: { ...clock, soon } });
     },
     async list(filter: object = {}) {
       const page = await audit.reader.list("default", { limit: 50, ...filter });
@@ -257,6 +268,19 @@ Deno.test("at the bound the oldest rows give way, and the rest is still a chain"
   tamper("delete from audit where seq = 16");
   const [check] = await audit.check();
   assert.deepEqual(check!.fault, { seq: 16, reason: "missing" });
+});
+
+Deno.test("rows that give way while the chain is checked are not missing from it", async () => {
+  await using fixture = await open(1_001);
+  const { audit, append, tamper } = fixture;
+  const appended = (count: number) => Promise.all(Array.from({ length: count }, () => append()));
+  await appended(1_500);
+  const check = fixture.checkWith(async () => void await appended(1_600));
+  const [found] = await check;
+  assert.deepEqual([found!.isIntact, found!.firstSeq > 1_001], [true, true], JSON.stringify(found));
+  tamper(`delete from audit where seq = ${found!.firstSeq + 5}`);
+  const [missing] = await audit.check();
+  assert.equal(missing!.fault?.reason, "missing");
 });
 
 Deno.test("the audit is listed by page and filter, each project's alone", async () => {
