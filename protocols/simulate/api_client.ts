@@ -46,14 +46,15 @@ export class ApiClient {
     return (text === "" ? undefined : JSON.parse(text)) as T;
   }
 
-  /** Waits out 429, 503 and a node that is away. */
+  /** Waits out 429, 503 and a node that is away. What may have been done is not done twice. */
   async #patiently(method: string, path: string, body?: unknown): Promise<Response> {
     const untilMs = this.#clock.monotonicMs() + PATIENCE_MS;
+    const key = crypto.randomUUID();
     for (;;) {
-      const answer = await this.#once(method, path, body);
+      const answer = await this.#once(method, path, body, key);
       if (answer instanceof Response && answer.ok) return answer;
       const isBusy = !(answer instanceof Response) || answer.status === 429 ||
-        answer.status === 503;
+        answer.status === 503 || isUnderWay(answer);
       if (!isBusy || this.#clock.monotonicMs() > untilMs) {
         if (!(answer instanceof Response)) {
           throw new UnavailableError("node", `Cannot reach ${this.#url}: ${messageOf(answer)}`);
@@ -70,12 +71,16 @@ export class ApiClient {
   }
 
   /** The answer, or why there is none. */
-  async #once(method: string, path: string, body: unknown): Promise<unknown> {
+  async #once(method: string, path: string, body: unknown, key: string): Promise<unknown> {
     const type = typeof body === "string" ? "application/x-ndjson" : "application/json";
     try {
       return await fetch(this.#url + path, {
         method,
-        headers: { ...this.#headers, ...(body === undefined ? {} : { "Content-Type": type }) },
+        headers: {
+          ...this.#headers,
+          ...(body === undefined ? {} : { "Content-Type": type }),
+          ...(method === "POST" ? { "Idempotency-Key": key } : {}),
+        },
         ...(body === undefined
           ? {}
           : { body: typeof body === "string" ? body : JSON.stringify(body) }),
@@ -84,6 +89,11 @@ export class ApiClient {
       return fault;
     }
   }
+}
+
+/** The first request of the key has no answer yet. */
+function isUnderWay({ status, headers }: Response): boolean {
+  return status === 409 && headers.has("retry-after");
 }
 
 function detailOf(body: string): string {
