@@ -6,15 +6,8 @@ import type { Issue } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import type { Random } from "../../runtime/random.ts";
 import { noteAudit } from "../audit/audit_scope.ts";
-import { BAD_CURSOR, contains, projectRefusal } from "../registry/conditions.ts";
-import {
-  cutPage,
-  isAfter,
-  ordering,
-  orderOf,
-  positionIn,
-  type Sort,
-} from "../registry/list_order.ts";
+import { contains, projectRefusal } from "../registry/conditions.ts";
+import { pageOf, type Sort } from "../registry/list_order.ts";
 import { titleIssues } from "../registry/names.ts";
 import { accepted, invalid, type Outcome, type Page, refused } from "../registry/outcome.ts";
 import type { SqlRow } from "../../runtime/store/relational_store.ts";
@@ -140,14 +133,14 @@ export class ApiKeys {
 
   /** Refuses a cursor that is none of this order. */
   async list(project: string, query: ApiKeyQuery): Promise<Outcome<Page<ApiKey>>> {
-    const order = orderOf(query.sort, ORDERS);
-    const after = query.cursor === undefined ? undefined : positionIn(order, query.cursor);
-    if (after === undefined && query.cursor !== undefined) return invalid([BAD_CURSOR]);
-    let select = this.#filtered(project, query.q).selectAll()
-      .orderBy(ordering(order)).limit(query.limit + 1);
-    if (after !== undefined) select = select.where(isAfter(order, after));
-    const { rows, nextCursor } = cutPage(order, await select.execute(), query.limit);
-    return accepted({ items: rows.map(apiKeyOf), nextCursor });
+    return await pageOf(
+      ORDERS,
+      query,
+      apiKeyOf,
+      ({ after, by, limit }) =>
+        this.#filtered(project, query.q).selectAll().where(after).orderBy(by).limit(limit)
+          .execute(),
+    );
   }
 
   /** How many pass; there are at most `keysMax`. */

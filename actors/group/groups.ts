@@ -9,15 +9,8 @@ import { DEVICE_LIMITS } from "../../runtime/device_limits.ts";
 import type { Random } from "../../runtime/random.ts";
 import type { Transaction } from "../../runtime/store/relational_store.ts";
 import { noteAudit } from "../audit/audit_scope.ts";
-import { BAD_CURSOR, contains, projectRefusal, versionRefusal } from "../registry/conditions.ts";
-import {
-  cutPage,
-  isAfter,
-  ordering,
-  orderOf,
-  positionIn,
-  type Sort,
-} from "../registry/list_order.ts";
+import { contains, projectRefusal, versionRefusal } from "../registry/conditions.ts";
+import { pageOf, type Sort } from "../registry/list_order.ts";
 import { titleIssues } from "../registry/names.ts";
 import {
   accepted,
@@ -134,14 +127,13 @@ export class Groups {
 
   /** Refuses a cursor that is none of this order. */
   async list(project: string, query: GroupQuery): Promise<Outcome<Page<Group>>> {
-    const order = orderOf(query.sort, ORDERS);
-    const after = query.cursor === undefined ? undefined : positionIn(order, query.cursor);
-    if (after === undefined && query.cursor !== undefined) return invalid([BAD_CURSOR]);
-    let select = this.#filtered(project, query).selectAll()
-      .orderBy(ordering(order)).limit(query.limit + 1);
-    if (after !== undefined) select = select.where(isAfter(order, after));
-    const { rows, nextCursor } = cutPage(order, await select.execute(), query.limit);
-    return accepted({ items: rows.map(groupOf), nextCursor });
+    return await pageOf(
+      ORDERS,
+      query,
+      groupOf,
+      ({ after, by, limit }) =>
+        this.#filtered(project, query).selectAll().where(after).orderBy(by).limit(limit).execute(),
+    );
   }
 
   /** How many pass; there are at most `groupsMax`. */

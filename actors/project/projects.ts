@@ -6,15 +6,8 @@ import type { Transaction } from "../../runtime/store/relational_store.ts";
 import { noteAudit } from "../audit/audit_scope.ts";
 import { insertUser, type NewUser, type Users } from "../access/users.ts";
 import { userIssues } from "../access/user_row.ts";
-import { BAD_CURSOR, contains, versionRefusal } from "../registry/conditions.ts";
-import {
-  cutPage,
-  isAfter,
-  ordering,
-  orderOf,
-  positionIn,
-  type Sort,
-} from "../registry/list_order.ts";
+import { contains, versionRefusal } from "../registry/conditions.ts";
+import { pageOf, type Sort } from "../registry/list_order.ts";
 import { nameIssues, titleIssues } from "../registry/names.ts";
 import { accepted, invalid, type Outcome, type Page, refused } from "../registry/outcome.ts";
 import { type Alongside, DEFAULT_PROJECT, type RegistryStore } from "../registry/registry_store.ts";
@@ -127,14 +120,13 @@ export class Projects {
 
   /** Refuses a cursor that is none of this order. */
   async list(query: ProjectQuery): Promise<Outcome<Page<Project>>> {
-    const order = orderOf(query.sort, ORDERS);
-    const after = query.cursor === undefined ? undefined : positionIn(order, query.cursor);
-    if (after === undefined && query.cursor !== undefined) return invalid([BAD_CURSOR]);
-    let select = this.#filtered(query).selectAll()
-      .orderBy(ordering(order)).limit(query.limit + 1);
-    if (after !== undefined) select = select.where(isAfter(order, after));
-    const { rows, nextCursor } = cutPage(order, await select.execute(), query.limit);
-    return accepted({ items: rows.map(projectOf), nextCursor });
+    return await pageOf(
+      ORDERS,
+      query,
+      projectOf,
+      ({ after, by, limit }) =>
+        this.#filtered(query).selectAll().where(after).orderBy(by).limit(limit).execute(),
+    );
   }
 
   /** How many pass; there are at most `projectsMax`. */

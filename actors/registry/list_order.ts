@@ -4,7 +4,9 @@
  * while rows come and go. Only a row whose sorted column changes between two pages moves.
  */
 import { type RawBuilder, sql } from "../../runtime/store/relational_store.ts";
+import { BAD_CURSOR } from "./conditions.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
+import { accepted, invalid, type Outcome, type Page } from "./outcome.ts";
 
 /** `name`, or `-name` for descending. */
 export type Sort<Field extends string> = Field | `-${Field}`;
@@ -20,6 +22,13 @@ export interface ListOrder {
   readonly sort: string;
   readonly columns: readonly OrderColumn[];
   readonly isDescending: boolean;
+}
+
+/** What a page reads. */
+export interface PageRows {
+  readonly after: RawBuilder<boolean>;
+  readonly by: RawBuilder<unknown>;
+  readonly limit: number;
 }
 
 /** Values of a row, by column; at least those of the order. */
@@ -73,6 +82,29 @@ export function ordering(order: ListOrder): RawBuilder<unknown> {
   const direction = sql.raw(order.isDescending ? "desc" : "asc");
   const parts = order.columns.map(({ column }) => sql`${sql.ref(column)} ${direction}`);
   return sql`${sql.join(parts)}`;
+}
+
+/**
+ * A page of a list. Refuses a cursor that is none of its order.
+ * @param read At most `limit` rows that are `after`, in order of `by`.
+ */
+export async function pageOf<Field extends string, Row extends object, Item>(
+  orders: Readonly<Record<Field | "", readonly OrderColumn[]>>,
+  { sort, limit, cursor }: {
+    readonly sort?: Sort<Field>;
+    readonly limit: number;
+    readonly cursor?: string;
+  },
+  itemOf: (row: Row) => Item,
+  read: (rows: PageRows) => Promise<readonly Row[]>,
+): Promise<Outcome<Page<Item>>> {
+  const order = orderOf(sort, orders);
+  const position = cursor === undefined ? undefined : positionIn(order, cursor);
+  if (position === undefined && cursor !== undefined) return invalid([BAD_CURSOR]);
+  const after = position === undefined ? sql<boolean>`1 = 1` : isAfter(order, position);
+  const found = await read({ after, by: ordering(order), limit: limit + 1 });
+  const { rows, nextCursor } = cutPage(order, found, limit);
+  return accepted({ items: rows.map(itemOf), nextCursor });
 }
 
 function compare(order: ListOrder, operator: string, position: Position): RawBuilder<boolean> {

@@ -58,6 +58,18 @@ export function assertMatches(headers: Headers, etag: string): void {
   if (!tags.includes(etag)) throw preconditionFailed(etag);
 }
 
+/**
+ * The version that a conditional write expects: that of `found`, where `If-Match` is sent.
+ * @throws {ProblemError} 412.
+ */
+export function versionToMatch(
+  found: { readonly version: number; readonly createdAt: number },
+  headers: Headers,
+): number | undefined {
+  assertMatches(headers, versionTag(found));
+  return headers.has("if-match") ? found.version : undefined;
+}
+
 export function preconditionFailed(etag: string): ProblemError {
   const detail = `Cannot change this: its entity tag is now ${etag}. Read it again`;
   return new ProblemError("precondition-failed", detail, { headers: { etag } });

@@ -5,7 +5,7 @@ import { DEVICE_LIMITS } from "../../../runtime/device_limits.ts";
 import { LIMITS } from "../../../runtime/limits.ts";
 import { DEVICE_STATUSES } from "../../../actors/device/finder_conditions.ts";
 import { parseConditions } from "../../../actors/device/property_condition.ts";
-import type { Device, DevicePatch, DeviceWithSecret } from "../../../actors/device/registry.ts";
+import type { DevicePatch, DeviceWithSecret } from "../../../actors/device/registry.ts";
 import { valueOf } from "../outcome_answers.ts";
 import type { HttpPorts } from "../ports.ts";
 import { ProblemError } from "../problem.ts";
@@ -14,10 +14,10 @@ import {
   type Answer,
   answer,
   answerPage,
-  assertMatches,
   noContent,
   respond,
   versionTag,
+  versionToMatch,
 } from "../responses.ts";
 import { createRoute, type Route } from "../route.ts";
 import {
@@ -443,10 +443,6 @@ function rotateSecret(ports: HttpPorts): Route {
 }
 
 /** Version that `If-Match` asks for; undefined without the header. @throws {ProblemError} 412. */
-function versionToMatch(found: Device, headers: Headers): number | undefined {
-  assertMatches(headers, versionTag(found));
-  return headers.has("if-match") ? found.version : undefined;
-}
 
 function locationOf({ product, device }: DeviceName): string {
   return `/api/v1/devices/${encodeURIComponent(product)}/${encodeURIComponent(device)}`;

@@ -12,10 +12,10 @@ import {
   type Answer,
   answer,
   answerPage,
-  assertMatches,
   noContent,
   respond,
   versionTag,
+  versionToMatch,
 } from "../responses.ts";
 import { createRoute, type Route } from "../route.ts";
 import { countedPageOf, LIST_QUERY, name, sortBy, time, title } from "../schemas.ts";
@@ -256,10 +256,4 @@ async function requireGroup(
   const group = await groups.get(caller!.project, id);
   if (group === undefined) throw new NotFoundError(`Cannot find group "${id}"`);
   return group;
-}
-
-/** @throws {ProblemError} 412. */
-function versionToMatch(found: Group, headers: Headers): number | undefined {
-  assertMatches(headers, versionTag(found));
-  return headers.has("if-match") ? found.version : undefined;
 }

@@ -7,7 +7,7 @@ import { decodeCursor, encodeCursor } from "../cursor.ts";
 import { valueOf } from "../outcome_answers.ts";
 import type { HttpPorts } from "../ports.ts";
 import { definedOf } from "../request_input.ts";
-import { answer, versionTag } from "../responses.ts";
+import { answer, versionTag, versionToMatch } from "../responses.ts";
 import { createRoute, type Route } from "../route.ts";
 import { CURSOR, flag, pageOf, time, wholeNumber } from "../schemas.ts";
 import {
@@ -24,7 +24,6 @@ import {
   PRODUCT_PARAMS,
   PRODUCT_PATH,
   requireProduct,
-  versionToMatch,
 } from "./product_routes.ts";
 
 const PATH = `${PRODUCT_PATH}/model`;

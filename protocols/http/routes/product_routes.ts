@@ -11,10 +11,10 @@ import { definedOf } from "../request_input.ts";
 import {
   type Answer,
   answerPage,
-  assertMatches,
   noContent,
   respond,
   versionTag,
+  versionToMatch,
 } from "../responses.ts";
 import { createRoute, type Route } from "../route.ts";
 import { countedPageOf, flag, LIST_QUERY, name, sortBy, time, title } from "../schemas.ts";
@@ -309,12 +309,6 @@ export async function changeProduct(
   return valueOf(
     await ports.products.update(found.key, patch, { expectedVersion, acceptBreaking }),
   );
-}
-
-/** @throws {ProblemError} 412. */
-export function versionToMatch(found: Product, headers: Headers): number | undefined {
-  assertMatches(headers, versionTag(found));
-  return headers.has("if-match") ? found.version : undefined;
 }
 
 function defaultsOf(key: string): Required<ProductPatch> & { mode: "open" } {

@@ -12,10 +12,10 @@ import {
   type Answer,
   answer,
   answerPage,
-  assertMatches,
   noContent,
   respond,
   versionTag,
+  versionToMatch,
 } from "../responses.ts";
 import { createRoute, type Route } from "../route.ts";
 import { countedPageOf, LIST_QUERY, name, sortBy, time, title } from "../schemas.ts";
@@ -234,10 +234,4 @@ async function requireProject(
 
 function viewOf({ id, name, createdAt, updatedAt }: Project): z.infer<typeof PROJECT> {
   return { id, name, createdAt, updatedAt };
-}
-
-/** @throws {ProblemError} 412. */
-function versionToMatch(found: Project, headers: Headers): number | undefined {
-  assertMatches(headers, versionTag(found));
-  return headers.has("if-match") ? found.version : undefined;
 }

@@ -12,10 +12,10 @@ import { definedOf } from "../request_input.ts";
 import {
   type Answer,
   answerPage,
-  assertMatches,
   noContent,
   respond,
   versionTag,
+  versionToMatch,
 } from "../responses.ts";
 import { createRoute, type Route } from "../route.ts";
 import { countedPageOf, LIST_QUERY, name, ROLE, sortBy, time, title } from "../schemas.ts";
@@ -214,10 +214,4 @@ async function requireUser(
   const user = await users.get(caller!.project, id);
   if (user === undefined) throw new NotFoundError(`Cannot find user "${id}"`);
   return user;
-}
-
-/** @throws {ProblemError} 412. */
-function versionToMatch(found: User, headers: Headers): number | undefined {
-  assertMatches(headers, versionTag(found));
-  return headers.has("if-match") ? found.version : undefined;
 }
