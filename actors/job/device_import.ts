@@ -14,18 +14,12 @@ import { createSecret } from "../device/secret.ts";
 import { quote } from "../registry/names.ts";
 import { csvLine } from "./csv.ts";
 import { newDeviceOf } from "./imported_device.ts";
+import { type ImportFiles, openImport, type TableInput } from "./import_files.ts";
 import { JobError, type JobKind, type JobStep, type JobWork, type StoredJob } from "./job.ts";
-import type { JobFiles, JobFileWriter } from "./job_files.ts";
+import type { JobFiles } from "./job_files.ts";
 import type { Jobs } from "./jobs.ts";
 import type { Refused } from "./refusal_report.ts";
 import type { UploadPlace } from "./upload_lines.ts";
-import { type TableFormat, UploadRecords } from "./upload_records.ts";
-
-export interface DeviceImportInput {
-  readonly format: TableFormat;
-  /** Of lines that name none. */
-  readonly product?: string;
-}
 
 export interface DeviceImportOptions {
   readonly jobs: Pick<Jobs, "advanceIn">;
@@ -69,26 +63,19 @@ export function deviceImport(options: DeviceImportOptions): JobKind {
   return {
     kind: "deviceImport",
     async open(job) {
-      const { format } = job.input as unknown as DeviceImportInput;
       const place = job.checkpoint as unknown as Place | null ?? START;
-      await using opened = new AsyncDisposableStack();
-      const file = await options.files.open(job.id, "in");
-      if (file === undefined) throw new JobError("interrupted", "Its upload is not there any more");
-      opened.defer(() => file.close());
-      const records = await UploadRecords.open(file, format, COLUMNS, place.upload);
-      const writer = opened.use(await options.files.write(job.id, "out", place.bytes));
-      return new ImportWork(job, options, place, records, writer, opened.move());
+      const { upload, bytes } = place;
+      const files = await openImport(options.files, job, COLUMNS, upload, bytes);
+      return new ImportWork(job, options, place, files);
     },
   };
 }
 
 class ImportWork implements JobWork {
   readonly #job: StoredJob;
-  readonly #input: DeviceImportInput;
+  readonly #input: TableInput;
   readonly #options: DeviceImportOptions;
-  readonly #records: UploadRecords;
-  readonly #writer: JobFileWriter;
-  readonly #opened: AsyncDisposableStack;
+  readonly #files: ImportFiles;
   #place: Place;
   /** What was read and could not be made: it is tried again. */
   #slice: Slice | undefined;
@@ -97,17 +84,13 @@ class ImportWork implements JobWork {
     job: StoredJob,
     options: DeviceImportOptions,
     place: Place,
-    records: UploadRecords,
-    writer: JobFileWriter,
-    opened: AsyncDisposableStack,
+    files: ImportFiles,
   ) {
     this.#job = job;
-    this.#input = job.input as unknown as DeviceImportInput;
+    this.#input = job.input as unknown as TableInput;
     this.#options = options;
     this.#place = place;
-    this.#records = records;
-    this.#writer = writer;
-    this.#opened = opened;
+    this.#files = files;
   }
 
   async step(): Promise<JobStep> {
@@ -116,23 +99,22 @@ class ImportWork implements JobWork {
     try {
       await this.#create(this.#slice);
     } catch (fault) {
-      await this.#writer.cut(this.#place.bytes);
+      await this.#files.writer.cut(this.#place.bytes);
       // Devices were made: their secrets must not go with a job that has failed.
       if (fault instanceof JobError && this.#place.created > 0) return this.#finish(fault.message);
       throw fault;
     }
     this.#slice = undefined;
     const { created, existing, refused, upload } = this.#place;
-    const size = this.#options.files.sizeOf(this.#job.id, "in") ?? 0;
     return {
-      progress: size === 0 ? 0 : Math.min(0.999, (upload?.bytes ?? 0) / size),
+      progress: this.#files.progressAt(upload),
       checkpoint: { ...this.#place } as unknown as Json,
       detail: `${created} made, ${existing} were there, ${refused} lines refused`,
     };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#opened.disposeAsync();
+    await this.#files[Symbol.asyncDispose]();
   }
 
   async #read(): Promise<Slice> {
@@ -140,7 +122,7 @@ class ImportWork implements JobWork {
     const asked = new Map<string, Asked>();
     const refused: Refused[] = [];
     let twice = 0;
-    for (const record of await this.#records.slice(JOB_LIMITS.jobSliceDevices)) {
+    for (const record of await this.#files.records.slice(JOB_LIMITS.jobSliceDevices)) {
       const { line } = record;
       if (!record.ok) {
         refused.push({ line, issue: record.issue });
@@ -168,12 +150,12 @@ class ImportWork implements JobWork {
     const settle = async (outcome: ManyCreated): Promise<Place> => {
       const all = [...refused, ...outcome.unknown.map((input) => unknownProduct(input, asked))]
         .sort((one, other) => one.line - other.line);
-      await this.#writer.write(ENCODER.encode(this.#textOf(outcome, asked, all)));
-      await this.#writer.sync();
+      await this.#files.writer.write(ENCODER.encode(this.#textOf(outcome, asked, all)));
+      await this.#files.writer.sync();
       const { created, existing, refused: before } = this.#place;
       return {
-        upload: this.#records.place,
-        bytes: this.#writer.offset,
+        upload: this.#files.records.place,
+        bytes: this.#files.writer.offset,
         created: created + outcome.created.length,
         existing: existing + outcome.existing.length + twice,
         refused: before + new Set(all.map(({ line }) => line)).size,
@@ -210,7 +192,7 @@ class ImportWork implements JobWork {
     if (this.#input.format === "ndjson") {
       return rows.map((row) => JSON.stringify(row) + "\n").join("");
     }
-    const header = this.#writer.offset === 0 ? csvLine(HEADER) : "";
+    const header = this.#files.writer.offset === 0 ? csvLine(HEADER) : "";
     return header + rows.map((row) => csvLine(HEADER.map((name) => row[name] ?? ""))).join("");
   }
 
@@ -218,7 +200,7 @@ class ImportWork implements JobWork {
   #finish(stopped?: string): JobStep {
     const { created, existing, refused } = this.#place;
     const { format } = this.#input;
-    const lines = this.#place.upload?.lines ?? this.#records.place.lines;
+    const lines = this.#place.upload?.lines ?? this.#files.records.place.lines;
     return {
       progress: 1,
       checkpoint: null,

@@ -13,8 +13,9 @@ import type { ImportedSample } from "../telemetry/store.ts";
 import type { TelemetryImports } from "../telemetry/worker.ts";
 import { quote } from "../registry/names.ts";
 import { sampleOf, type SampleRules } from "./imported_sample.ts";
-import { JobError, type JobKind, type JobStep, type JobWork, type StoredJob } from "./job.ts";
-import type { JobFiles, JobFileWriter } from "./job_files.ts";
+import { type ImportFiles, openImport, type TableInput } from "./import_files.ts";
+import { type JobKind, type JobStep, type JobWork, type StoredJob } from "./job.ts";
+import type { JobFiles } from "./job_files.ts";
 import {
   EMPTY_REPORT,
   type Refused,
@@ -24,13 +25,6 @@ import {
   withRefused,
 } from "./refusal_report.ts";
 import type { UploadPlace } from "./upload_lines.ts";
-import { type TableFormat, UploadRecords } from "./upload_records.ts";
-
-export interface TelemetryImportInput {
-  readonly format: TableFormat;
-  /** Of lines that name none. */
-  readonly product?: string;
-}
 
 export interface TelemetryImportOptions {
   readonly files: JobFiles;
@@ -60,15 +54,10 @@ export function telemetryImport(options: TelemetryImportOptions): JobKind {
   return {
     kind: "telemetryImport",
     async open(job) {
-      const { format } = job.input as unknown as TelemetryImportInput;
       const place = job.checkpoint as unknown as Place | null ?? START;
-      await using opened = new AsyncDisposableStack();
-      const file = await options.files.open(job.id, "in");
-      if (file === undefined) throw new JobError("interrupted", "Its upload is not there any more");
-      opened.defer(() => file.close());
-      const records = await UploadRecords.open(file, format, COLUMNS, place.upload);
-      const writer = opened.use(await options.files.write(job.id, "out", place.report.bytes));
-      return new ImportWork(job, options, place, records, writer, opened.move());
+      const { upload, report } = place;
+      const files = await openImport(options.files, job, COLUMNS, upload, report.bytes);
+      return new ImportWork(job, options, place, files);
     },
   };
 }
@@ -76,9 +65,7 @@ export function telemetryImport(options: TelemetryImportOptions): JobKind {
 class ImportWork implements JobWork {
   readonly #job: StoredJob;
   readonly #options: TelemetryImportOptions;
-  readonly #records: UploadRecords;
-  readonly #writer: JobFileWriter;
-  readonly #opened: AsyncDisposableStack;
+  readonly #files: ImportFiles;
   #place: Place;
   /** What was read and could not be stored: its slice is tried again. */
   #slice: { readonly found: readonly Found[]; readonly refused: readonly Refused[] } | undefined;
@@ -87,16 +74,12 @@ class ImportWork implements JobWork {
     job: StoredJob,
     options: TelemetryImportOptions,
     place: Place,
-    records: UploadRecords,
-    writer: JobFileWriter,
-    opened: AsyncDisposableStack,
+    files: ImportFiles,
   ) {
     this.#job = job;
     this.#options = options;
     this.#place = place;
-    this.#records = records;
-    this.#writer = writer;
-    this.#opened = opened;
+    this.#files = files;
   }
 
   async step(): Promise<JobStep> {
@@ -111,8 +94,8 @@ class ImportWork implements JobWork {
     const all = [...refused, ...unknown].sort((one, other) => one.line - other.line);
     const { points, repeats, expired } = this.#place;
     this.#place = {
-      upload: this.#records.place,
-      report: await withRefused(this.#place.report, all, this.#writer),
+      upload: this.#files.records.place,
+      report: await withRefused(this.#place.report, all, this.#files.writer),
       points: points + outcome.stored,
       repeats: repeats + outcome.repeats,
       expired: expired + outcome.expired,
@@ -122,12 +105,12 @@ class ImportWork implements JobWork {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#opened.disposeAsync();
+    await this.#files[Symbol.asyncDispose]();
   }
 
   async #read(): Promise<{ found: Found[]; refused: Refused[] }> {
     const { directory, clock } = this.#options;
-    const { format, product } = this.#job.input as unknown as TelemetryImportInput;
+    const { format, product } = this.#job.input as unknown as TableInput;
     const rules: SampleRules = {
       format,
       directory,
@@ -137,7 +120,7 @@ class ImportWork implements JobWork {
     };
     const found: Found[] = [];
     const refused: Refused[] = [];
-    for (const record of await this.#records.slice(JOB_LIMITS.jobSliceLines)) {
+    for (const record of await this.#files.records.slice(JOB_LIMITS.jobSliceLines)) {
       const { line } = record;
       if (!record.ok) refused.push({ line, issue: record.issue });
       else {
@@ -165,10 +148,9 @@ class ImportWork implements JobWork {
 
   #told(): JobStep {
     const { upload, report, points, repeats } = this.#place;
-    const size = this.#options.files.sizeOf(this.#job.id, "in") ?? 0;
     const repeated = repeats === 0 ? "" : `, ${repeats} were there`;
     return {
-      progress: size === 0 ? 0 : Math.min(0.999, (upload?.bytes ?? 0) / size),
+      progress: this.#files.progressAt(upload),
       checkpoint: { ...this.#place } as unknown as Json,
       detail: `${upload?.lines ?? 0} lines, ${points} points${repeated}, ${report.refused} refused`,
     };
@@ -176,8 +158,8 @@ class ImportWork implements JobWork {
 
   async #finish(): Promise<JobStep> {
     const { report, points, repeats, expired } = this.#place;
-    await this.#writer.sync();
-    const { lines } = this.#records.place;
+    await this.#files.writer.sync();
+    const { lines } = this.#files.records.place;
     const file = reportFile(`telemetry-import-${this.#job.id}.ndjson`, report);
     return {
       progress: 1,
