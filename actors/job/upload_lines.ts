@@ -2,6 +2,7 @@
  * Lines of an upload, read piece by piece: no line takes more memory than `jobLineBytesMax`, and one
  * that is longer, or no UTF-8, is a fault of its own.
  */
+import { Buffer } from "node:buffer";
 import { JOB_LIMITS } from "../../runtime/job_limits.ts";
 
 export interface UploadLine {
@@ -94,7 +95,7 @@ export class UploadLines {
       return { ...line, text: "", fault: { rule: "length", message } };
     }
     try {
-      let text = DECODER.decode(joined(parts, kept));
+      let text = DECODER.decode(parts.length === 1 ? parts[0]! : Buffer.concat(parts, kept));
       if (isFirst && text.startsWith("\ufeff")) text = text.slice(1); // A byte order mark.
       if (!text.endsWith("\r")) return { ...line, text };
       return { ...line, text: text.slice(0, -1), isCrLf: true };
@@ -110,15 +111,4 @@ export class UploadLines {
     this.#to = read ?? 0;
     return this.#to > 0;
   }
-}
-
-function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
-  if (parts.length === 1) return parts[0]!;
-  const all = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }

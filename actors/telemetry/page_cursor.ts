@@ -4,7 +4,7 @@
  * acceptance for ever, so the place stays right while compaction moves points and new ones arrive.
  */
 import { hashKey } from "../../runtime/actor/address.ts";
-import { InvalidError } from "../../runtime/errors.ts";
+import { badCursor, cursorParts } from "./cursor_parts.ts";
 import type { RangeQuery } from "./store.ts";
 
 export interface Place {
@@ -14,6 +14,7 @@ export interface Place {
 }
 
 const CURSOR_CHARACTERS_MAX = 2_048;
+const SHAPE = /^\d{1,10}\.-?\d{1,16}(\.\d{1,16}){1,32}$/;
 
 export function encodeCursor(query: RangeQuery, place: Place): string {
   return btoa([keyOf(query), place.atMs, ...place.skips].join("."));
@@ -23,30 +24,13 @@ export function encodeCursor(query: RangeQuery, place: Place): string {
 export function placeOf(query: RangeQuery, metrics: readonly string[]): Place {
   const { cursor } = query;
   if (cursor === undefined) return { atMs: query.fromMs, skips: metrics.map(() => 0) };
-  const [key, atMs, ...skips] = partsOf(cursor);
+  const [key, atMs, ...skips] = cursorParts(cursor, CURSOR_CHARACTERS_MAX, SHAPE);
   const isValid = key === keyOf(query) && skips.length === metrics.length &&
     atMs! >= query.fromMs && atMs! < query.toMs && skips.every((skip) => skip >= 0);
-  if (!isValid) throw invalid();
+  if (!isValid) throw badCursor();
   return { atMs: atMs!, skips };
-}
-
-function partsOf(cursor: string): number[] {
-  if (cursor.length > CURSOR_CHARACTERS_MAX || !/^[A-Za-z0-9+/]+=*$/.test(cursor)) throw invalid();
-  let text: string;
-  try {
-    text = atob(cursor);
-  } catch { // Right letters, wrong length: forged, as below.
-    throw invalid();
-  }
-  if (!/^\d{1,10}\.-?\d{1,16}(\.\d{1,16}){1,32}$/.test(text)) throw invalid();
-  return text.split(".").map(Number);
 }
 
 function keyOf(query: RangeQuery): number {
   return hashKey(JSON.stringify([query.device, [...new Set(query.metrics)]]));
-}
-
-function invalid(): InvalidError {
-  const message = "Cannot go on: the cursor is not one of this query";
-  return new InvalidError(message, [{ path: "cursor", rule: "cursor", message }]);
 }

@@ -7,6 +7,7 @@
  * 2. room, body (bounded, with a deadline), decode against the thing model.
  * 3. `offer`, and 202 only once the append is durable.
  */
+import { Buffer } from "node:buffer";
 import type { Issue } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import type { Ingress } from "../../runtime/log/ingress.ts";
@@ -326,13 +327,7 @@ async function readBounded(request: Request): Promise<Uint8Array> {
     length += part.length;
     if (length > LIMITS.payloadBytesMax) break;
   }
-  const bytes = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
+  return Buffer.concat(parts, length);
 }
 
 function overloaded(detail: string, instance: string): Response {

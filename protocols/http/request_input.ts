@@ -1,4 +1,5 @@
 /** What a request brings, checked against the schemas of its route. Every refusal is a problem. */
+import { Buffer } from "node:buffer";
 import type { z } from "@hono/zod-openapi";
 import type { Clock } from "../../runtime/clock.ts";
 import { InvalidError, type Issue } from "../../runtime/errors.ts";
@@ -96,7 +97,7 @@ export async function readBytes(
     while (true) {
       const { done, value } = await reader.read();
       if (isLate) break;
-      if (done) return joined(parts, length);
+      if (done) return parts.length === 1 ? parts[0]! : Buffer.concat(parts, length);
       length += value.length;
       if (length > bytesMax) break;
       parts.push(value);
@@ -113,17 +114,6 @@ export async function readBytes(
   }
   reader.cancel().catch(() => {}); // The peer may be gone, which is what it asks for.
   throw tooLarge(length, bytesMax);
-}
-
-function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
-  if (parts.length === 1) return parts[0]!;
-  const bytes = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
 }
 
 function tooLarge(bytes: number, bytesMax: number): ProblemError {
