@@ -54,6 +54,15 @@ export async function findsDevices(stage: TestConsole): Promise<void> {
   await page.getByRole("heading", { name: "Pump 2" }).waitFor();
   await page.goBack();
   await page.getByText("4 rows", { exact: true }).waitFor();
+  const value = page.getByLabel("By value");
+  await value.fill("temperature>24,on=true");
+  await page.keyboard.press("Enter");
+  await page.getByText("2 rows", { exact: true }).waitFor();
+  await page.goto("/devices?status=offline&property=temperature%3E24%2Con%3Dtrue");
+  await grid.getByText("pump/p-08").waitFor();
+  assert.equal(await value.inputValue(), "temperature>24,on=true");
+  await page.goto("/devices?status=disabled&q=p-0");
+  await page.getByText("No device matches.").waitFor();
   assert.deepEqual(own.complaints, []);
 }
 

@@ -2,6 +2,12 @@
 import type { Answer } from "./types.ts";
 
 export type Device = Answer<"/api/v1/devices", "get">["items"][number];
+export const STATUSES = [
+  "online",
+  "offline",
+  "never",
+  "disabled",
+] as const satisfies readonly Device["status"][];
 export type NewDevice = Answer<"/api/v1/devices", "post">;
 
 export interface DeviceName {
