@@ -67,6 +67,12 @@ interface Walked {
   readonly looked: number;
 }
 
+/** Of keys: their devices were never heard of; what they pass already. */
+interface Known {
+  readonly isNever?: boolean;
+  readonly passed?: Source["passed"];
+}
+
 /** Leaves out keys by what the walk itself does not know. */
 type Passing = (keys: readonly string[]) => readonly string[];
 
@@ -124,7 +130,7 @@ class StoresFinder implements DeviceFinder {
     const page = found.slice(0, limit);
     const next = found.length > limit ? page.at(-1)!.place : goOn;
     return accepted({
-      items: this.#devicesOf(page),
+      items: this.#devicesOf(page, project),
       nextCursor: next === undefined ? null : cursorOf(order, next),
     });
   }
@@ -136,7 +142,7 @@ class StoresFinder implements DeviceFinder {
     const passing = this.#passingOf(asked);
     const order = new FinderOrder(undefined, product);
     const source = this.#narrowest(asked, order);
-    if (source !== undefined) return await this.#countOf(source.keys(), asked, passing);
+    if (source !== undefined) return await this.#countOf(source, asked);
     const walk = this.#registry.walk(order, asked);
     // Full slices are counted without a look at their rows.
     const isWhole = product === undefined && Object.keys(others).length === 0;
@@ -157,14 +163,11 @@ class StoresFinder implements DeviceFinder {
     return null;
   }
 
-  async #countOf(
-    keys: readonly string[],
-    filter: Filter,
-    passing: Passing = (all) => all,
-  ): Promise<number> {
+  async #countOf(source: Source, filter: Filter): Promise<number> {
+    const passing = this.#passingOf(filter, { passed: source.passed });
     let count = 0;
-    for (const chunk of this.#chunksOf(keys)) {
-      count += this.#registry.passing(passing(chunk), filter).length;
+    for (const chunk of this.#chunksOf(source.keys())) {
+      count += this.#registry.countPassing(passing?.(chunk) ?? chunk, filter);
       await this.#letOthersRun();
     }
     return count;
@@ -190,7 +193,7 @@ class StoresFinder implements DeviceFinder {
       const isEnough = found.length >= asked.wanted || place === undefined;
       if (isEnough || source === undefined) return { found, goOn: place };
     }
-    found.push(...await this.#look(asked, source!.keys(), place!, asked.wanted - found.length));
+    found.push(...await this.#look(asked, source!, place!, asked.wanted - found.length));
     return { found, goOn: undefined };
   }
 
@@ -200,7 +203,7 @@ class StoresFinder implements DeviceFinder {
     const isSeen = asked.order.isBySeen && type === "first";
     const order = type === "never" ? new FinderOrder(undefined, filter.product) : asked.order;
     const walk = isSeen ? this.#seenWalk(asked) : this.#registry.walk(order, filter);
-    const passing = this.#passingOf(filter, type === "never");
+    const passing = this.#passingOf(filter, { isNever: type === "never" });
     const at = (after: Position): Place => ({ type, after });
     const found: Found[] = [];
     const { chunkKeys } = this.#bounds;
@@ -230,12 +233,12 @@ class StoresFinder implements DeviceFinder {
   }
 
   /** At all devices of a condition that has few. */
-  async #look(asked: Asked, all: readonly string[], place: Place, wanted: number) {
+  async #look(asked: Asked, source: Source, place: Place, wanted: number) {
     const { filter, order } = asked;
-    const passing = this.#passingOf(filter);
+    const passing = this.#passingOf(filter, { passed: source.passed });
     const keys: string[] = [];
-    for (const chunk of this.#chunksOf(all)) {
-      const own = passing === undefined ? chunk : passing(chunk);
+    for (const chunk of this.#chunksOf(source.keys())) {
+      const own = passing?.(chunk) ?? chunk;
       keys.push(...(order.isBySeen ? this.#registry.passing(own, filter) : own));
       await this.#letOthersRun();
     }
@@ -278,14 +281,16 @@ class StoresFinder implements DeviceFinder {
   }
 
   /** By what the registry does not know; undefined: nothing of it is asked for. */
-  #passingOf({ status, properties = [] }: Filter, isNever = false): Passing | undefined {
-    const statuses: DeviceStatus[] = isNever ? ["never"] : [];
+  #passingOf({ status, properties = [] }: Filter, known: Known = {}): Passing | undefined {
+    const statuses: DeviceStatus[] = known.isNever ? ["never"] : [];
     if (status !== undefined && status !== "disabled") statuses.push(status);
-    if (statuses.length === 0 && properties.length === 0) return undefined;
+    const left = statuses.filter((each) => each !== known.passed);
+    const conditions = properties.filter((each) => each !== known.passed);
+    if (left.length === 0 && conditions.length === 0) return undefined;
     return (keys) =>
-      statuses.reduce<readonly string[]>(
-        (left, each) => this.#presence.passing(left, each),
-        this.#values.passing(keys, properties),
+      left.reduce<readonly string[]>(
+        (passing, each) => this.#presence.passing(passing, each),
+        this.#values.passing(keys, conditions),
       );
   }
 
@@ -308,8 +313,8 @@ class StoresFinder implements DeviceFinder {
   }
 
   /** One that was deleted meanwhile is left out. */
-  #devicesOf(found: readonly Found[]): Device[] {
-    const rows = this.#registry.rows(found.map(({ key }) => key));
+  #devicesOf(found: readonly Found[], project: string): Device[] {
+    const rows = this.#registry.rows(found.map(({ key }) => key), project);
     const byKey = new Map(rows.map((row) => [`${row.product}/${row.device}`, row]));
     return found.flatMap(({ key }) => {
       const row = byKey.get(key);

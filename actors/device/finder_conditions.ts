@@ -32,6 +32,8 @@ export interface Clause {
 
 /** Keys of devices, `{product}/{device}`, that stand together in an index: all with one condition. */
 export interface Source {
+  /** What all of them pass, if it is one that the registry does not know. */
+  readonly passed?: PropertyCondition | DeviceStatus;
   /** How many there are, up to `max`. A device may be counted twice. */
   count(max: number): number;
   keys(): string[];

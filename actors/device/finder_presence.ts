@@ -8,9 +8,17 @@ import { PRESENCE } from "./views.ts";
 interface SeenRow {
   readonly key: string;
   readonly seen: number;
-  readonly isOnline: number;
 }
 
+const ROW = `r.view = '${PRESENCE}' and r.key = k.value`;
+/** A cross join is one that SQLite does not turn round. */
+const ROWS = `from json_each(?) k cross join rows r on ${ROW}`;
+const OF_STATUS = {
+  online: `select r.key ${ROWS} where r.session is not null`,
+  offline: `select r.key ${ROWS} where r.session is null`,
+  never: `select k.value as key from json_each(?) k
+    where not exists (select 1 from rows r where ${ROW})`,
+} as const;
 const ONLINE: Clause = {
   sql: "select key from rows indexed by rows_online where session is not null",
   values: [],
@@ -27,23 +35,20 @@ export class FinderPresence {
 
   /** Of the keys, those that are of a status if they are enabled. */
   passing(keys: readonly string[], status: DeviceStatus): readonly string[] {
-    if (status === "disabled") return keys;
-    const rows = this.#rows(keys);
-    if (status !== "never") {
-      const isOnline = Number(status === "online");
-      return rows.filter((row) => row.isOnline === isOnline).map(({ key }) => key);
-    }
-    const seen = new Set(rows.map(({ key }) => key));
-    return keys.filter((key) => !seen.has(key));
+    if (status === "disabled" || keys.length === 0) return keys;
+    return this.#store.all<{ readonly key: string }>(OF_STATUS[status], [JSON.stringify(keys)])
+      .map(({ key }) => key);
   }
 
   /** When each was heard of; those that never were are absent. */
   times(keys: readonly string[]): ReadonlyMap<string, number> {
-    return new Map(this.#rows(keys).map(({ key, seen }) => [key, seen]));
+    const rows = this.#store.all<SeenRow>(`select r.key, r.seen ${ROWS}`, [JSON.stringify(keys)]);
+    return new Map(rows.map(({ key, seen }) => [key, seen]));
   }
 
   onlineSource(): Source {
     return {
+      passed: "online",
       count: (max) => this.#store.count(ONLINE, max),
       keys: () => this.#store.all<{ readonly key: string }>(ONLINE.sql, []).map(({ key }) => key),
     };
@@ -83,14 +88,6 @@ export class FinderPresence {
         return this.#store.all<Position>(sql, [...values, 1])[0];
       },
     };
-  }
-
-  #rows(keys: readonly string[]): SeenRow[] {
-    return this.#store.all<SeenRow>(
-      `select r.key, r.seen, r.session is not null as isOnline from json_each(?) k
-       cross join rows r on r.view = '${PRESENCE}' and r.key = k.value`,
-      [JSON.stringify(keys)],
-    );
   }
 }
 

@@ -22,7 +22,7 @@ const COLUMNS = `d.product, d.device, d.name, d.tags, d.enabled, d.version, d.cr
   d.updated_at`;
 const KEY = "product || '/' || device as key";
 /** A cross join is one that SQLite does not turn round. */
-const OF_KEYS = `json_each(?) k cross join devices d
+const OF_KEYS = `json_each(?) k cross join devices d indexed by devices_of_project_by_key
   on d.product = substr(k.value, 1, instr(k.value, '/') - 1)
   and d.device = substr(k.value, instr(k.value, '/') + 1)`;
 
@@ -109,10 +109,16 @@ export class FinderRegistry {
       .map(({ key }) => key);
   }
 
-  rows(keys: readonly string[]): DevicesTable[] {
-    return this.#store.all<DevicesTable>(`select ${COLUMNS} from ${OF_KEYS}`, [
-      JSON.stringify(keys),
-    ]);
+  countPassing(keys: readonly string[], filter: DeviceFilter): number {
+    const where = whereOf(conditionsOf(filter));
+    const sql = `select count(*) as count from ${OF_KEYS} ${where.sql}`;
+    const values = [JSON.stringify(keys), ...where.values];
+    return this.#store.all<{ readonly count: number }>(sql, values)[0]!.count;
+  }
+
+  rows(keys: readonly string[], project: string): DevicesTable[] {
+    const sql = `select ${COLUMNS} from ${OF_KEYS} where d.project = ?`;
+    return this.#store.all<DevicesTable>(sql, [JSON.stringify(keys), project]);
   }
 
   /** @param order Its own index may have the devices of a product together. */

@@ -44,6 +44,7 @@ export class FinderValues {
         values,
       };
       return {
+        passed: condition,
         count: (max) => this.#store.count(rows, max),
         keys: () =>
           this.#store.all<{ readonly key: string }>(rows.sql, rows.values).map(({ key }) => key),

@@ -10,6 +10,7 @@ export class StoreReader implements Disposable {
   /** @throws If there is no store at `path`. */
   constructor(path: string) {
     this.#database = new DatabaseSync(path, { readOnly: true, timeout: LIMITS.storeBusyMs });
+    this.#database.exec(`pragma cache_size = -${LIMITS.storeReaderCacheKib}`);
   }
 
   all<Row>(sql: string, values: Clause["values"]): Row[] {
