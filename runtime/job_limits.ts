@@ -18,6 +18,8 @@ export const JOB_LIMITS = {
   /** Bytes of one file of a job, and of all of them together: what exports may take of the disk. */
   jobFileBytesMax: 1024 * 1024 * 1024,
   jobFilesBytesMax: 4 * 1024 * 1024 * 1024,
+  /** Those of one project: what is left of all is the others'. */
+  jobFilesBytesOfProjectMax: 3 * 1024 * 1024 * 1024,
   /** Bytes of an upload, and the longest it may take to arrive. */
   jobUploadBytesMax: 256 * 1024 * 1024,
   jobUploadMs: 600_000,
@@ -71,6 +73,8 @@ assert(
 );
 assert(
   JOB_LIMITS.jobsRunningMax > JOB_LIMITS.jobsRunningOfProjectMax &&
+    JOB_LIMITS.jobFilesBytesMax >
+      JOB_LIMITS.jobFilesBytesOfProjectMax + JOB_LIMITS.jobUploadBytesMax &&
     JOB_LIMITS.jobUploadsMax > JOB_LIMITS.jobUploadsOfProjectMax,
   "a project alone must leave room for others",
 );

@@ -1,6 +1,9 @@
 /**
  * Files of jobs: what was uploaded (`{id}.in`) and what is to be fetched (`{id}.out`). Mode 600, in a
- * folder of the data directory; bounded together, and they leave the log its reserve of the disk.
+ * folder of the data directory; bounded together and for each project, and they leave the log its
+ * reserve of the disk.
+ *
+ * The caller's duty: `own` before the first `write` of a job, and of the files that are there at a start.
  */
 import { statfsSync } from "node:fs";
 import { join } from "node:path";
@@ -16,6 +19,7 @@ export interface JobFilesOptions {
   /** Default: `LIMITS`. */
   readonly fileBytesMax?: number;
   readonly filesBytesMax?: number;
+  readonly filesBytesOfProjectMax?: number;
   /** Bytes free where they are. Default: as the disk says. */
   readonly freeBytes?: () => number;
 }
@@ -27,15 +31,22 @@ export class JobFiles {
   readonly #path: string;
   readonly #fileBytesMax: number;
   readonly #filesBytesMax: number;
+  readonly #filesBytesOfProjectMax: number;
   readonly #freeBytes: () => number;
   /** Bytes by file name. */
   readonly #sizes = new Map<string, number>();
   #bytes = 0;
+  /** Project by job. */
+  readonly #owners = new Map<string, string>();
+  /** Bytes by project, of the jobs in `#owners`. */
+  readonly #shares = new Map<string, number>();
 
   constructor(options: JobFilesOptions) {
     this.#path = options.path;
     this.#fileBytesMax = options.fileBytesMax ?? JOB_LIMITS.jobFileBytesMax;
     this.#filesBytesMax = options.filesBytesMax ?? JOB_LIMITS.jobFilesBytesMax;
+    this.#filesBytesOfProjectMax = options.filesBytesOfProjectMax ??
+      JOB_LIMITS.jobFilesBytesOfProjectMax;
     this.#freeBytes = options.freeBytes ?? (() => {
       const disk = statfsSync(options.path);
       return disk.bavail * disk.bsize;
@@ -51,11 +62,20 @@ export class JobFiles {
     return this.#bytes;
   }
 
+  bytesOf(project: string): number {
+    return this.#shares.get(project) ?? 0;
+  }
+
+  /** From now on the files of the job count as the project's. */
+  own(id: string, project: string): void {
+    if (this.#owners.has(id)) return;
+    this.#owners.set(id, project);
+    this.#share(id, (this.sizeOf(id, "in") ?? 0) + (this.sizeOf(id, "out") ?? 0));
+  }
+
   /** Ids of jobs that have files. */
   ids(): string[] {
-    return [
-      ...new Set([...this.#sizes.keys()].map((name) => name.slice(0, name.lastIndexOf(".")))),
-    ];
+    return [...new Set([...this.#sizes.keys()].map(idOf))];
   }
 
   sizeOf(id: string, role: FileRole): number | undefined {
@@ -98,8 +118,10 @@ export class JobFiles {
     await Deno.remove(join(this.#path, name)).catch((fault) => {
       if (!(fault instanceof Deno.errors.NotFound)) throw fault;
     });
-    this.#bytes -= this.#sizes.get(name) ?? 0;
+    this.#resize(name, 0);
     this.#sizes.delete(name);
+    const isLast = !this.#sizes.has(nameOf(id, "in")) && !this.#sizes.has(nameOf(id, "out"));
+    if (isLast) this.#owners.delete(id);
   }
 
   /** @throws {JobError} A bound is reached. */
@@ -113,6 +135,12 @@ export class JobFiles {
         `${this.#filesBytesMax}`;
       throw new JobError("overloaded", detail);
     }
+    const share = this.bytesOf(this.#owners.get(idOf(name)) ?? "");
+    if (share + bytes > this.#filesBytesOfProjectMax) {
+      const detail = `Cannot write more: files of the project's jobs have ${share} B, ` +
+        `jobFilesBytesOfProjectMax is ${this.#filesBytesOfProjectMax}`;
+      throw new JobError("overloaded", detail);
+    }
     const free = bytes > 0 ? this.#freeBytes() : Infinity;
     if (free - bytes < RESERVE_BYTES) {
       const detail = `Cannot write more: ${free} B of disk are free, ${RESERVE_BYTES} are kept`;
@@ -122,8 +150,18 @@ export class JobFiles {
   }
 
   #resize(name: string, size: number): void {
-    this.#bytes += size - (this.#sizes.get(name) ?? 0);
+    const added = size - (this.#sizes.get(name) ?? 0);
+    this.#bytes += added;
     this.#sizes.set(name, size);
+    this.#share(idOf(name), added);
+  }
+
+  #share(id: string, added: number): void {
+    const project = this.#owners.get(id);
+    if (project === undefined) return;
+    const share = this.bytesOf(project) + added;
+    if (share === 0) this.#shares.delete(project);
+    else this.#shares.set(project, share);
   }
 }
 
@@ -165,6 +203,10 @@ export class JobFileWriter implements AsyncDisposable {
     this.#isOpen = false;
     return Promise.resolve();
   }
+}
+
+function idOf(name: string): string {
+  return name.slice(0, name.lastIndexOf("."));
 }
 
 function nameOf(id: string, role: FileRole): string {

@@ -99,7 +99,8 @@ class JobRunner {
 
   async #run(waiting: StoredJob): Promise<void> {
     const { jobs, files, logger } = this.#options;
-    const { id, kind } = waiting;
+    const { id, kind, project } = waiting;
+    files.own(id, project);
     try {
       if (waiting.starts >= JOB_LIMITS.jobStartsMax) {
         const detail = `It was interrupted ${waiting.starts} times without progress`;
@@ -188,13 +189,14 @@ class JobRunner {
     const needs = await jobs.needs(ids);
     for (const id of ids) {
       const need = needs.get(id);
-      if (need === "open") continue;
+      if (need !== undefined) files.own(id, need.project);
+      if (need?.use === "open") continue;
       // Its job is made when all of it has arrived.
       const isArriving = need === undefined &&
         clock.nowMs() - madeAtMs(id) < 2 * JOB_LIMITS.jobUploadMs;
       if (isArriving) continue;
       await files.remove(id, "in");
-      if (need !== "fetchable") await files.remove(id, "out");
+      if (need?.use !== "fetchable") await files.remove(id, "out");
     }
   }
 

@@ -304,6 +304,25 @@ Deno.test("files are bounded each, together, and by the disk; a crash's rest is 
   await reopened.remove("a-1", "out");
   assert.equal(reopened.bytes, 0);
 
+  const shared = new JobFiles({ path: `${scene.directory}/shared`, filesBytesOfProjectMax: 100 });
+  shared.own("a-1", "one");
+  shared.own("b-1", "one");
+  shared.own("c-1", "two");
+  await using mine = await shared.write("a-1", "in");
+  await mine.write(new Uint8Array(60));
+  await using more = await shared.write("b-1", "out");
+  await assert.rejects(more.write(new Uint8Array(41)), /project's jobs have 60 B, .* is 100/);
+  await using others = await shared.write("c-1", "out");
+  await others.write(new Uint8Array(100));
+  assert.deepEqual([shared.bytesOf("one"), shared.bytesOf("two")], [60, 100]);
+  await shared.remove("a-1", "in");
+  await more.write(new Uint8Array(100));
+  assert.deepEqual([shared.bytesOf("one"), shared.bytes], [100, 200]);
+  const later = new JobFiles({ path: `${scene.directory}/shared` });
+  later.own("b-1", "one");
+  later.own("b-1", "one");
+  assert.deepEqual([later.bytesOf("one"), later.bytesOf("two")], [100, 0]);
+
   const kept = scene.files();
   await using stray = await kept.write("0-stray", "in");
   await stray.write(new Uint8Array(5));

@@ -44,6 +44,11 @@ export interface FetchableFile {
   readonly expiresAt: number;
 }
 
+export interface FilesNeed {
+  readonly project: string;
+  readonly use: "open" | "fetchable" | "over";
+}
+
 export type RunningJob = Pick<StoredJob, "id" | "project">;
 
 type Ended = Exclude<JobStatus, "queued" | "running">;
@@ -262,15 +267,17 @@ export class Jobs {
   }
 
   /** What files of these jobs are for; an id without a job is absent. */
-  async needs(ids: readonly string[]): Promise<ReadonlyMap<string, "open" | "fetchable" | "over">> {
+  async needs(ids: readonly string[]): Promise<ReadonlyMap<string, FilesNeed>> {
     const nowMs = this.#options.clock.nowMs();
-    const needs = new Map<string, "open" | "fetchable" | "over">();
+    const needs = new Map<string, FilesNeed>();
     for (let at = 0; at < ids.length; at += SWEEP_ROWS) {
-      const rows = await this.#db.selectFrom("jobs").select(["id", "status", "file_expires_at"])
+      const rows = await this.#db.selectFrom("jobs")
+        .select(["id", "project", "status", "file_expires_at"])
         .where("id", "in", ids.slice(at, at + SWEEP_ROWS)).execute();
-      for (const { id, status, file_expires_at: expiresAtMs } of rows) {
+      for (const { id, project, status, file_expires_at: expiresAtMs } of rows) {
         const isOpen = OPEN.includes(status as JobStatus);
-        needs.set(id, isOpen ? "open" : (expiresAtMs ?? 0) > nowMs ? "fetchable" : "over");
+        const use = isOpen ? "open" : (expiresAtMs ?? 0) > nowMs ? "fetchable" : "over";
+        needs.set(id, { project, use });
       }
     }
     return needs;

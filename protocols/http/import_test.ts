@@ -210,6 +210,8 @@ Deno.test("an upload is refused by its type, its size, its place and its caller,
   const { [`x-csrf-token`]: _, ...withoutToken } = headers;
   const sent = { ...withoutToken, "content-type": TYPES.ndjson };
   assert.equal((await harness.send("POST", PATH, { headers: sent, body: "{}" })).status, 403);
+  harness.jobFiles.bytesOf = () => JOB_LIMITS.jobFilesBytesOfProjectMax;
+  assert.equal(await post("{}", {}), 429, "the project has its share of the disk");
   assert.equal(harness.jobFiles.bytes, 0);
   assert.deepEqual(harness.jobFiles.ids(), []);
 });

@@ -131,7 +131,10 @@ export interface HttpPorts {
   /** Lists and searches of devices. */
   readonly finder: DeviceFinder;
   readonly jobs: Pick<Jobs, "create" | "createId" | "get" | "list" | "cancel" | "fileOf">;
-  readonly jobFiles: Pick<JobFiles, "open" | "sizeOf" | "write" | "remove">;
+  readonly jobFiles: Pick<
+    JobFiles,
+    "open" | "sizeOf" | "write" | "remove" | "own" | "bytesOf"
+  >;
   readonly live: { readonly hub: Pick<LiveHub, "open" | "incarnation"> };
   readonly audit: Audit;
   readonly cluster: ClusterPorts;

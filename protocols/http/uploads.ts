@@ -29,12 +29,12 @@ export function tableFormatOf(request: Request): TableFormat {
 }
 
 export class Uploads {
-  readonly #files: Pick<JobFiles, "write" | "remove">;
+  readonly #files: Pick<JobFiles, "write" | "remove" | "own" | "bytesOf">;
   readonly #clock: Clock;
   /** Those that come, by project. */
   readonly #open = new Map<string, number>();
 
-  constructor(files: Pick<JobFiles, "write" | "remove">, clock: Clock) {
+  constructor(files: Pick<JobFiles, "write" | "remove" | "own" | "bytesOf">, clock: Clock) {
     this.#files = files;
     this.#clock = clock;
   }
@@ -42,7 +42,7 @@ export class Uploads {
   /**
    * The body is in the file `in` of the job, durable, when it resolves.
    * @param bytesMax At most `jobUploadBytesMax`.
-   * @throws {ProblemError} 408, 413; 429: too many of the project come.
+   * @throws {ProblemError} 408, 413; 429: too many of the project come, or it has no room left.
    * @throws {InvalidError} It ended early, or is empty.
    * @throws {OverloadedError} Too many come, or there is no room for it.
    */
@@ -55,6 +55,7 @@ export class Uploads {
     if (!(announced <= bytesMax)) throw tooLarge(announced, bytesMax);
     this.#assertRoom(project);
     this.#open.set(project, (this.#open.get(project) ?? 0) + 1);
+    this.#files.own(id, project);
     try {
       await this.#receive(request, id, bytesMax);
     } catch (fault) {
@@ -70,12 +71,19 @@ export class Uploads {
   }
 
   #assertRoom(project: string): void {
-    const { jobUploadsMax, jobUploadsOfProjectMax } = JOB_LIMITS;
+    const { jobUploadsMax, jobUploadsOfProjectMax, jobFilesBytesOfProjectMax } = JOB_LIMITS;
     const own = this.#open.get(project) ?? 0;
     if (own >= jobUploadsOfProjectMax) {
       const detail = `Cannot take more uploads of the project: ${own} come, ` +
         `jobUploadsOfProjectMax is ${jobUploadsOfProjectMax}`;
       throw new ProblemError("rate-limited", detail, { retryAfterMs: RETRY_MS });
+    }
+    const bytes = this.#files.bytesOf(project);
+    if (bytes >= jobFilesBytesOfProjectMax) {
+      const detail = `Cannot take the upload: files of the project's jobs have ${bytes} B, ` +
+        `jobFilesBytesOfProjectMax is ${jobFilesBytesOfProjectMax}`;
+      const hint = "Delete jobs whose results nobody needs: DELETE /api/v1/jobs/{id}";
+      throw new ProblemError("rate-limited", detail, { retryAfterMs: RETRY_MS, hint });
     }
     const all = [...this.#open.values()].reduce((sum, count) => sum + count, 0);
     if (all < jobUploadsMax) return;
