@@ -16,6 +16,7 @@ import {
   staysInProject,
 } from "./device_steps.ts";
 import { sharesFeed } from "./live_steps.ts";
+import { seesMessages } from "./message_steps.ts";
 import { survivesNaughtyStrings } from "./naughty_steps.ts";
 import { breaksModel, guardsModel, writesModel } from "./product_steps.ts";
 import { keepsKeys, keepsUsers, readsAudit, skipsSetup } from "./settings_steps.ts";
@@ -126,6 +127,7 @@ const STEPS = [
     callsService,
   ],
   ["events that come while one reads wait to be shown", seesEvents],
+  ["messages are seen with their times, refused values with their reason", seesMessages],
   ["a product is made, and its model written in a form and as JSON", writesModel],
   ["breaking changes of a model are named, and an older one comes back", breaksModel],
   ["unsaved changes of a model, and those of others, are not lost by a click", guardsModel],

@@ -16,6 +16,7 @@ export const PAGES: readonly Visit[] = [
   { name: "device-shadow", path: "/devices/pump/p-01?tab=shadow", ready: "tbody tr" },
   { name: "device-calls", path: "/devices/pump/p-01?tab=calls", ready: ".rows .row" },
   { name: "device-events", path: "/devices/pump/p-01?tab=events", ready: ".rows .row" },
+  { name: "device-messages", path: "/devices/pump/p-01?tab=messages", ready: ".rows .row" },
   { name: "device-credentials", path: "/devices/pump/p-01?tab=credentials", ready: ".credentials" },
   { name: "products", path: "/products", ready: ".rows .row" },
   { name: "product", path: "/products/pump", ready: ".feature" },

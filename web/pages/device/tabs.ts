@@ -9,6 +9,7 @@ export const TABS = [
   { id: "shadow", component: load(() => import("./shadow_tab.vue")) },
   { id: "calls", component: load(() => import("./calls_tab.vue")) },
   { id: "events", component: load(() => import("./events_tab.vue")) },
+  { id: "messages", component: load(() => import("./messages_tab.vue")) },
   { id: "credentials", component: load(() => import("./credentials_tab.vue")) },
 ] as const;
 
