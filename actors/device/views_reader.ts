@@ -28,8 +28,11 @@ export interface ViewsReaderOptions {
 
 const CLASSES: readonly SegmentClass[] = ["view"];
 const READ_BYTES_MAX = 1024 * 1024;
-/** Collects what comes meanwhile: a list may be this much behind, and a write costs an fsync. */
-const PAUSE_MS = 20;
+/**
+ * Collects what comes meanwhile, where nobody waits: a list may be this much behind, and the fsync of a
+ * write makes that of the log wait.
+ */
+const PAUSE_MS = 100;
 /** Ticks without rows move the stored cursor this often only, so that the log can be trimmed. */
 const SAVE_EVERY_MS = 1_000;
 const REACH_MS_MAX = 1_000;
@@ -61,6 +64,8 @@ class ReaderLoop {
   #isStopping = false;
   #savedAtMs: number;
   readonly #reaching = new Set<{ readonly tick: number; readonly resolve: () => void }>();
+  /** Ends the pause between two writes. */
+  #hurry: () => void = () => {};
   /** Ticks up to here were read; those after the store's cursor had no rows. */
   #read: number;
   skipped = 0;
@@ -89,6 +94,7 @@ class ReaderLoop {
       };
       const cancel = this.#options.clock.after(REACH_MS_MAX, waiting.resolve);
       this.#reaching.add(waiting);
+      this.#hurry();
     });
   }
 
@@ -107,7 +113,7 @@ class ReaderLoop {
           await Promise.race([source.waitForMore(this.#read), this.#stopped]);
         }
         faults = 0;
-        await this.#pause(PAUSE_MS);
+        if (this.#reaching.size === 0) await this.#pause(PAUSE_MS, "hurried");
       } catch (fault) {
         const delayMs = Math.min(BACKOFF_MS_MAX, BACKOFF_MS * 2 ** Math.min(faults++, 10));
         logger.warn("views could not be written", { fault: messageOf(fault), delayMs });
@@ -151,11 +157,12 @@ class ReaderLoop {
     return writes;
   }
 
-  async #pause(delayMs: number): Promise<void> {
+  async #pause(delayMs: number, by?: "hurried"): Promise<void> {
     if (this.#isStopping) return;
     let cancel = () => {};
     const waited = new Promise<void>((resolve) => {
       cancel = this.#options.clock.after(delayMs, resolve);
+      if (by === "hurried") this.#hurry = resolve;
     });
     await Promise.race([waited, this.#stopped]);
     cancel();
