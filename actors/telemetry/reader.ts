@@ -15,6 +15,7 @@ import type { TickSource, TicksRead } from "../../runtime/log/reader_port.ts";
 import { DAY_MS, dayOf } from "./bounds.ts";
 import { KEEP_ALL, type RetentionPlan } from "./retention_plan.ts";
 import { SampleDecoder } from "./sample_decoder.ts";
+import { SteadyClock } from "./steady_clock.ts";
 import type { SampleBatch, StoredEvent, StoredSample, TelemetryStore } from "./store.ts";
 
 export interface TelemetryReaderOptions {
@@ -105,11 +106,22 @@ class ReaderLoop {
   #sourceFault: { readonly cause: unknown } | undefined;
   #nextExpireMs = 0;
   #retention: RetentionPlan;
+  readonly #steady: SteadyClock;
 
   constructor(options: TelemetryReaderOptions) {
     this.#options = options;
     this.#cursor = options.store.cursor;
     this.#retention = options.retention ?? KEEP_ALL;
+    this.#steady = new SteadyClock(
+      options.clock,
+      (aheadMs) =>
+        options.logger.warn(
+          "the clock jumped ahead: history is removed by its old time for a day",
+          {
+            aheadMs,
+          },
+        ),
+    );
   }
 
   stop(): void {
@@ -247,7 +259,7 @@ class ReaderLoop {
     const { clock, store } = this.#options;
     if (clock.monotonicMs() < this.#nextExpireMs) return false;
     const { days, products } = this.#retention;
-    const today = dayOf(clock.nowMs());
+    const today = dayOf(this.#steady.nowMs());
     const beforeMs = (kept: number) => (today - kept) * DAY_MS;
     if (days !== undefined && await store.expire(beforeMs(days), EXPIRE_SLICE_CHUNKS)) return true;
     const horizons = products.map(({ product, days }) => ({ product, beforeMs: beforeMs(days) }));

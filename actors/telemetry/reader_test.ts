@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { systemClock } from "../../runtime/clock.ts";
+import { type Clock, systemClock } from "../../runtime/clock.ts";
 import { createLogSource } from "../../runtime/log/reader_port.ts";
 import { silentLogger } from "../../runtime/logger.ts";
 import { FakeLog } from "../../test/support/fake_log.ts";
 import { waitFor } from "../../test/support/wait.ts";
+import { DAY_MS } from "./bounds.ts";
 import { MemoryTelemetryStore } from "./memory_store.ts";
 import { startTelemetryReader } from "./reader.ts";
 import type { SampleBatch, TelemetryStore } from "./store.ts";
@@ -18,12 +19,12 @@ function properties(device: string, values: Record<string, unknown>) {
   return { to: `device/${device}`, body };
 }
 
-function startReader(log: FakeLog, store: TelemetryStore) {
+function startReader(log: FakeLog, store: TelemetryStore, clock: Clock = systemClock) {
   const source = createLogSource(log, "telemetry");
   const reader = startTelemetryReader({
     source,
     store,
-    clock: systemClock,
+    clock,
     logger: silentLogger,
   });
   return {
@@ -95,6 +96,30 @@ Deno.test("ticks without samples move the stored cursor once it is quiet", async
   await using _running = startReader(log, store);
   await until("the cursor is stored", () => store.cursor === 1);
   await until("the log knows", () => log.saved.at(-1)?.tick === 1);
+});
+
+Deno.test("a clock that jumps ahead takes no history along", async () => {
+  const log = new FakeLog();
+  const looks: number[] = [];
+  class WatchedStore extends MemoryTelemetryStore {
+    override expire(beforeMs: number): Promise<boolean> {
+      looks.push(beforeMs);
+      return super.expire(beforeMs);
+    }
+  }
+  await using store = new WatchedStore();
+  let wallMs = T0 + DAY_MS;
+  const clock = { ...systemClock, nowMs: () => wallMs };
+  log.append(1, [properties("a/b", { t: 1 })]);
+  await using running = startReader(log, store, clock);
+  running.reader.setRetention({ days: 30, products: [] });
+  await until("a look", () => looks.length > 0);
+  wallMs += 3_650 * DAY_MS;
+  const before = looks.length;
+  running.reader.setRetention({ days: 30, products: [] });
+  await until("another look", () => looks.length > before);
+  assert.deepEqual([...new Set(looks)], [T0 - 29 * DAY_MS]);
+  assert.deepEqual(await store.latest("a/b"), { t: [T0, 1] });
 });
 
 Deno.test("a store that fails is tried again with the same batch", async () => {
