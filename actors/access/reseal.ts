@@ -1,6 +1,6 @@
 /** What is sealed with master keys, row by row: counted, and sealed again with the current one. */
 import type { Clock } from "../../runtime/clock.ts";
-import { type Keyring, sealedKeyId, type SealedPlace } from "../../runtime/secret/keyring.ts";
+import type { Keyring, SealedPlace } from "../../runtime/secret/keyring.ts";
 import type { CommitWriter } from "../../runtime/store/relational_store.ts";
 import { sealedHead } from "../audit/audit_log.ts";
 import { currentPlace, oldPlace } from "../device/device_secrets.ts";
@@ -26,34 +26,42 @@ export const SEALED_TEXTS: readonly SealedText[] = [
 ];
 /** Rows of one transaction: it holds up others for some milliseconds. */
 const SLICE_ROWS = 200;
+/** Characters of a sealed text up to the end of its key's id. */
+const SEALED_HEAD = "v1.".length + 12;
 /** Rows that are counted at a stretch: about a millisecond. */
-const COUNTED_ROWS = 1_000;
+const COUNTED_ROWS = 250;
 
-/** Rows by the key that they name; counted in slices of what there is, sealed or not. */
+/** Rows by the key that they name, counted in slices. */
 export async function countSealed(
   { store, clock, isStopping }: Omit<ResealOptions, "keyring">,
 ): Promise<ReadonlyMap<string, number>> {
   const counts = new Map<string, number>();
-  const count = (id: string) => void counts.set(id, (counts.get(id) ?? 0) + 1);
+  const count = (id: string, rows: number) => void counts.set(id, (counts.get(id) ?? 0) + rows);
   for (const { table, column } of SEALED_TEXTS) {
-    const page = store.reader.prepareAll(
-      `select product, device, ${column} as sealed from ${table}
-       where (product, device) > (?, ?) order by product, device limit ${COUNTED_ROWS}`,
+    const endOf = store.reader.prepareOne(
+      `select product, device from ${table}
+       where ${column} is not null and (product, device) > (?, ?)
+       order by product, device limit 1 offset ${COUNTED_ROWS - 1}`,
     );
+    const countOf = (upTo: string) =>
+      store.reader.prepareAll(
+        `select substr(${column}, 1, ${SEALED_HEAD}) as head, count(*) as n from ${table}
+         where ${column} is not null and (product, device) > (?, ?) ${upTo} group by 1`,
+      );
+    const [slice, rest] = [countOf("and (product, device) <= (?, ?)"), countOf("")];
     for (let after: readonly [string, string] | undefined = ["", ""]; after !== undefined;) {
       if (isStopping()) return counts;
-      const rows = page(...after);
-      for (const { sealed } of rows) {
-        if (sealed !== null) count(sealedKeyId(String(sealed)) ?? "");
-      }
-      const last = rows.at(-1);
-      after = last && [String(last.product), String(last.device)];
+      const last = endOf(...after);
+      const end = last && [String(last.product), String(last.device)] as const;
+      const heads = end === undefined ? rest(...after) : slice(...after, ...end);
+      for (const { head, n } of heads) count(String(head).split(".")[1]!, Number(n));
+      after = end;
       await new Promise<void>((resolve) => clock.soon(resolve));
     }
   }
   for (const { mac, kept_mac } of store.reader.prepareAll("select * from audit_heads")()) {
     for (const id of new Set([mac, kept_mac].map((text) => String(text).split(".", 1)[0]!))) {
-      count(id);
+      count(id, 1);
     }
   }
   return counts;
@@ -61,9 +69,11 @@ export async function countSealed(
 
 /** Whether a row names the key: looked for inside of the transaction that gives the key up. */
 export function isSealedWith(writer: Pick<CommitWriter, "get">, id: string): boolean {
-  const texts = SEALED_TEXTS.some(({ table, column }) =>
-    writer.get(`select 1 from ${table} where ${column} like ? limit 1`, `v1.${id}.%`) !== undefined
-  );
+  const texts = SEALED_TEXTS.some(({ table, column }) => {
+    // Of those that are sealed there is an index.
+    const first = `select 1 from ${table} where ${column} is not null and ${column} like ? limit 1`;
+    return writer.get(first, `v1.${id}.%`) !== undefined;
+  });
   const heads = "select 1 from audit_heads where mac like ? or kept_mac like ? limit 1";
   return texts || writer.get(heads, `${id}.%`, `${id}.%`) !== undefined;
 }
