@@ -175,6 +175,11 @@ export const LIMITS = {
   storeReaderCacheKib: 16_384,
   /** Longest a query of the relational store waits for another process' write lock. */
   storeBusyMs: 5_000,
+  /**
+   * Pages of 4 KiB in the WAL of the relational store that make a commit checkpoint. It holds up the
+   * main thread for two fsyncs: rows of the audit come at hundreds of pages a second.
+   */
+  storeCheckpointPages: 4_000,
   /** Rows of the `changes` table that are kept; a follower further behind drops all its caches. */
   changesKeptMax: 100_000,
   /** Characters of a device's secret that is brought along; shorter ones are guessed. */

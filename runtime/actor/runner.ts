@@ -78,6 +78,8 @@ const ROUND_MS = 10;
  * Too many: rounds of few records take from appends. Too few: a call and its answer wait for a round each.
  */
 const PACED_RECORDS = 64;
+/** A shorter wait is not worth a timer: those of this runtime come after 2 ms at the earliest. */
+const PACE_MS_MIN = 2;
 export const REMINDERS_MAX = 1_000;
 const BACKOFF_MS_MAX = 2_000;
 
@@ -225,6 +227,7 @@ export class EngineRunner implements AsyncDisposable {
     if (batches.length === 0) return await this.#sleep();
     const startedMs = this.#options.clock.monotonicMs();
     const isLarge = bytesOf(batches) >= ROUND_BYTES_MAX / 4;
+    const records = recordsOf(batches);
     const spans = batches.map(({ partition, cursor, nextCursor }) => ({
       partition,
       cursor,
@@ -242,15 +245,14 @@ export class EngineRunner implements AsyncDisposable {
     }
     await this.#commit(engine, commits);
     this.#main.succeeded();
-    if (!isLarge) await this.#pace(startedMs, spans);
+    if (!isLarge) await this.#pace(startedMs, records);
   }
 
   /** Under load a round begins `ROUND_MS` after the last: few large commits leave room for appends. */
-  async #pace(startedMs: number, spans: readonly BatchSpan[]): Promise<void> {
-    const records = spans.reduce((sum, { cursor, nextCursor }) => sum + nextCursor - cursor, 0);
+  async #pace(startedMs: number, records: number): Promise<void> {
     const roundMs = ROUND_MS * Math.min(1, records / PACED_RECORDS);
     const leftMs = startedMs + roundMs - this.#options.clock.monotonicMs();
-    if (leftMs > 0) await waitMs(this.#options.clock, leftMs);
+    if (leftMs >= PACE_MS_MIN) await waitMs(this.#options.clock, leftMs);
   }
 
   /** What is pending of all partitions that are not in quarantine, within the round's bound. */
@@ -383,6 +385,15 @@ function cutAtReminder(
   const last = segments[segments.length - 1];
   const nextCursor = last === undefined ? cursor : last.firstOffset + last.count;
   return { partition, cursor, segments, nextCursor, reminders, endOfLogAtMs: untilMs };
+}
+
+function recordsOf(batches: readonly PartitionBatch[]): number {
+  let records = 0;
+  for (const { segments, reminders } of batches) {
+    records += reminders.length;
+    for (const { count } of segments) records += count;
+  }
+  return records;
 }
 
 function bytesOf(batches: readonly PartitionBatch[]): number {

@@ -177,7 +177,8 @@ function openDatabase(path: string): DatabaseSync {
   const database = new DatabaseSync(path);
   database.exec(
     `pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on;
-     pragma busy_timeout = ${LIMITS.storeBusyMs}`,
+     pragma busy_timeout = ${LIMITS.storeBusyMs};
+     pragma wal_autocheckpoint = ${LIMITS.storeCheckpointPages}`,
   );
   return database;
 }
