@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { DatabaseSync } from "node:sqlite";
 import { startRoost } from "../support/roost.ts";
 import type { RoostApi } from "../support/roost_api.ts";
 import { waitFor } from "../support/wait.ts";
@@ -63,4 +64,25 @@ Deno.test("devices are found by their last values, also after kill -9 and withou
   await untilFound(anew, hot, "a,b");
   await anew.fetch("DELETE", "/api/v1/devices/pump/a");
   await untilFound(anew, hot, "b");
+});
+
+Deno.test("an index that went wrong is put right by the job that rebuilds the views", async () => {
+  await using roost = await startRoost();
+  const api = await roost.api();
+  await api.createProduct({ key: "pump" });
+  for (const device of ["a", "b"]) {
+    await api.createDevice("pump", device, { secret: `secret-of-${device}` });
+  }
+  await report(roost.urls.http, "a", { t: 40 });
+  await report(roost.urls.http, "b", { t: 10 });
+  const hot = `property=${encodeURIComponent("t>30")}`;
+  await untilFound(api, hot, "a");
+  await untilFound(api, `property=${encodeURIComponent("t=10")}`, "b");
+  const index = new DatabaseSync(`${roost.dataDir}/search.db`);
+  index.exec("delete from props where key = 'pump/a'; update props set value = 99");
+  index.close();
+  assert.equal(await found(api, hot), "b");
+  const job = await api.fetch("POST", "/api/v1/jobs/rebuild-views");
+  assert.equal(job.status, 202, await job.text());
+  await untilFound(api, hot, "a");
 });
