@@ -41,6 +41,11 @@ export const DEVICE_LIMITS = {
   searchWalkRows: 10_000,
   /** Keys that one store is asked about in one statement: 1 to 3 ms. */
   searchChunkKeys: 1_000,
+  /**
+   * How long searches have the views' thread before other work of it runs, which may wait for the disk: 15
+   * ms with what is in one go. Too little: a search that looks at much waits again and again.
+   */
+  searchTurnMs: 10,
 } as const;
 
 assert(

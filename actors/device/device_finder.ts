@@ -18,7 +18,7 @@ import { cursorOf, FinderOrder, type Place, placeOf, type Position } from "./fin
 import { FinderPresence } from "./finder_presence.ts";
 import { FinderRegistry } from "./finder_registry.ts";
 import { FinderValues } from "./finder_values.ts";
-import { type Candidate, FINDER_BOUNDS, type FinderBounds, type Walk } from "./finder_walk.ts";
+import { type Candidate, FINDER_BOUNDS, type FinderBounds } from "./finder_walk.ts";
 import { StoreReader } from "./store_reader.ts";
 
 export type { DeviceFilter };
@@ -86,7 +86,7 @@ export function openDeviceFinder(
   const open = (path: string) => opened.use(new StoreReader(path));
   const registry = new FinderRegistry(open(paths.registry), bounds);
   const presence = new FinderPresence(open(paths.views), bounds);
-  const values = new FinderValues(open(paths.search));
+  const values = new FinderValues(open(paths.search), bounds);
   const stores = opened.move();
   const finder = new StoresFinder(registry, presence, values, clock, bounds);
   return {
@@ -102,6 +102,8 @@ class StoresFinder implements DeviceFinder {
   readonly #values: FinderValues;
   readonly #clock: Clock;
   readonly #bounds: FinderBounds;
+  /** When other work ran, on the monotonic clock. */
+  #ranAtMs = -Infinity;
 
   constructor(
     registry: FinderRegistry,
@@ -142,10 +144,16 @@ class StoresFinder implements DeviceFinder {
     const passing = this.#passingOf(asked);
     const order = new FinderOrder(undefined, product);
     const source = this.#narrowest(asked, order);
+    const { properties: [condition, ...more] = [], ...rest } = others;
+    const isByValue = condition !== undefined && more.length === 0 && isEmpty(rest);
+    if (isByValue && !this.#isFew(source)) {
+      const products = this.#productsOf(asked);
+      return await this.#values.count(condition, products, () => this.#letOthersRun());
+    }
     if (source !== undefined) return await this.#countOf(source, asked);
     const walk = this.#registry.walk(order, asked);
     // Full slices are counted without a look at their rows.
-    const isWhole = product === undefined && Object.keys(others).length === 0;
+    const isWhole = product === undefined && isEmpty(others);
     const { sliceRows } = this.#bounds;
     let count = 0;
     let after: Position | undefined;
@@ -176,11 +184,9 @@ class StoresFinder implements DeviceFinder {
   /** The way that looks at few rows; after many that do not pass, the other one. */
   async #find(asked: Asked, start: Place): Promise<Pick<Walked, "found" | "goOn">> {
     const source = this.#narrowest(asked.filter, asked.order);
-    const isFew = source !== undefined &&
-      source.count(this.#bounds.narrowKeys + 1) <= this.#bounds.narrowKeys;
     const found: Found[] = [];
     let place: Place | undefined = start;
-    if (!isFew) {
+    if (!this.#isFew(source)) {
       let looked = 0;
       for (const phase of phasesOf(asked, start)) {
         const rowsMax = source === undefined ? Infinity : this.#bounds.walkRows - looked;
@@ -202,7 +208,9 @@ class StoresFinder implements DeviceFinder {
     const { filter, deadlineMs } = asked;
     const isSeen = asked.order.isBySeen && type === "first";
     const order = type === "never" ? new FinderOrder(undefined, filter.product) : asked.order;
-    const walk = isSeen ? this.#seenWalk(asked) : this.#registry.walk(order, filter);
+    const walk = isSeen
+      ? this.#presence.walk(order, this.#productsOf(filter))
+      : this.#registry.walk(order, filter);
     const passing = this.#passingOf(filter, { isNever: type === "never" });
     const at = (after: Position): Place => ({ type, after });
     const found: Found[] = [];
@@ -261,9 +269,9 @@ class StoresFinder implements DeviceFinder {
     return found;
   }
 
-  #seenWalk({ filter: { project, product }, order }: Asked): Walk {
-    const products = product === undefined ? this.#registry.productsOf(project) : [product];
-    return this.#presence.walk(order, products);
+  /** Undefined: all there are. */
+  #productsOf({ project, product }: Filter): readonly string[] | undefined {
+    return product === undefined ? this.#registry.productsOf(project) : [product];
   }
 
   /** @param filter What the registry knows, if the candidates are not its own. */
@@ -312,6 +320,11 @@ class StoresFinder implements DeviceFinder {
     return narrowest;
   }
 
+  #isFew(source: Source | undefined): boolean {
+    const { narrowKeys } = this.#bounds;
+    return source !== undefined && source.count(narrowKeys + 1) <= narrowKeys;
+  }
+
   /** One that was deleted meanwhile is left out. */
   #devicesOf(found: readonly Found[], project: string): Device[] {
     const rows = this.#registry.rows(found.map(({ key }) => key), project);
@@ -330,9 +343,16 @@ class StoresFinder implements DeviceFinder {
     );
   }
 
-  #letOthersRun(): Promise<void> {
-    return new Promise((resolve) => this.#clock.soon(resolve));
+  /** Once searches have had the thread for their turn. */
+  async #letOthersRun(): Promise<void> {
+    if (this.#clock.monotonicMs() - this.#ranAtMs < this.#bounds.turnMs) return;
+    await new Promise<void>((resolve) => this.#clock.soon(resolve));
+    this.#ranAtMs = this.#clock.monotonicMs();
   }
+}
+
+function isEmpty(filter: object): boolean {
+  return Object.values(filter).every((value) => value === undefined || value === "");
 }
 
 /** By last seen: first those with a time, then the others; only what the status leaves. */

@@ -77,3 +77,18 @@ export function whereOf(parts: readonly Clause[]): Clause {
     values: parts.flatMap(({ values }) => values),
   };
 }
+
+/** Keys of a product stand between `/` and `0`, which follows it. */
+export function ofProducts(key: string, products: readonly string[]): Clause {
+  if (products.length === 1) {
+    return {
+      sql: `${key} >= ? and ${key} < ?`,
+      values: [`${products[0]}/`, `${products[0]}0`],
+    };
+  }
+  const product = `substr(${key}, 1, instr(${key}, '/') - 1)`;
+  return {
+    sql: `${product} in (select value from json_each(?))`,
+    values: [JSON.stringify(products)],
+  };
+}

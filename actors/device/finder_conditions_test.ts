@@ -7,6 +7,7 @@ import { readSeed } from "../../test/support/seed.ts";
 import { openTestRegistry } from "../../test/support/test_registry.ts";
 import type { DeviceFilter, FinderQuery } from "./device_finder.ts";
 import { DEVICE_STATUSES } from "./finder_conditions.ts";
+import { FINDER_BOUNDS } from "./finder_walk.ts";
 import type { TimedValue } from "./messages.ts";
 import { parseConditions, type PropertyCondition } from "./property_condition.ts";
 
@@ -186,4 +187,37 @@ Deno.test("values are bounded in number and length, and go with what they were o
   place.keep([["pump/1", undefined]]);
   assert.equal(await count(`p1=${"x".repeat(256)}`), 0);
   assert.deepEqual(place.index.keysAfter("", 9), []);
+});
+
+Deno.test("many values are counted without those of other projects, in slices", async () => {
+  await using registry = await openTestRegistry();
+  const bounds = { ...FINDER_BOUNDS, narrowKeys: 0, sliceRows: 3 };
+  await using place = new FinderPlace(registry.folder, registry.clock, bounds);
+  await registry.store.db.insertInto("projects").values({
+    id: "other",
+    name: "Other",
+    version: 1,
+    created_at: 0,
+    updated_at: 0,
+    deleted_at: null,
+  }).execute();
+  for (const key of ["pump", "pump-2"]) valueOf(await registry.products.create({ key }));
+  valueOf(await registry.products.create({ key: "foreign", project: "other" }));
+  const values = [1, 1, 1, 1, 2, 3, "1", "auto", true, false];
+  for (const product of ["pump", "pump-2", "foreign"]) {
+    for (const [at, value] of values.entries()) {
+      const device = `d${at}`;
+      valueOf(await registry.devices.create({ product, device }));
+      place.keep([[`${product}/${device}`, { t: { value, at: 1 } }]]);
+    }
+  }
+  const count = async (text: string, filter: DeviceFilter = {}) =>
+    await place.finder.count({ ...filter, properties: conditions(text) });
+  assert.equal(await count("t=1"), 8);
+  assert.equal(await count("t=1", { product: "pump" }), 4);
+  assert.equal(await count("t=1", { product: "foreign" }), 0);
+  assert.equal(await count("t>=1", { project: "other" }), 6);
+  assert.equal(await count("t<9"), 12);
+  assert.deepEqual([await count('t="1"'), await count("t=true"), await count("t=auto")], [2, 2, 2]);
+  assert.equal(await count("t=7"), 0);
 });

@@ -1,5 +1,11 @@
 /** Who is online, and who was heard of when: rows of view `presence`, in `views.db`. */
-import { type Clause, type DeviceStatus, type Source, whereOf } from "./finder_conditions.ts";
+import {
+  type Clause,
+  type DeviceStatus,
+  ofProducts,
+  type Source,
+  whereOf,
+} from "./finder_conditions.ts";
 import type { FinderOrder, Position } from "./finder_order.ts";
 import type { FinderBounds, Walk } from "./finder_walk.ts";
 import type { StoreReader } from "./store_reader.ts";
@@ -59,7 +65,7 @@ export class FinderPresence {
    * @param products Only of these: a position must not name another project's device.
    */
   walk(order: FinderOrder, products: readonly string[] | undefined): Walk {
-    const own = products === undefined ? [] : ownOf(products);
+    const own = products === undefined ? [] : [ofProducts("p.key", products)];
     const seen: Clause = { sql: "p.seen is not null", values: [] };
     const select = (after: Position | undefined, end: Position | undefined, direction: string) => {
       const range = [...order.isAfter(after), ...order.isUpTo(end)];
@@ -89,16 +95,4 @@ export class FinderPresence {
       },
     };
   }
-}
-
-/** Keys of a product stand between `/` and `0`, which follows it. */
-function ownOf(products: readonly string[]): Clause[] {
-  if (products.length === 1) {
-    return [{
-      sql: "p.key >= ? and p.key < ?",
-      values: [`${products[0]}/`, `${products[0]}0`],
-    }];
-  }
-  const sql = "substr(p.key, 1, instr(p.key, '/') - 1) in (select value from json_each(?))";
-  return [{ sql, values: [JSON.stringify(products)] }];
 }

@@ -11,6 +11,7 @@ export interface FinderBounds {
   readonly sourceKeys: number;
   readonly walkRows: number;
   readonly pageMs: number;
+  readonly turnMs: number;
 }
 
 export const FINDER_BOUNDS: FinderBounds = {
@@ -20,6 +21,7 @@ export const FINDER_BOUNDS: FinderBounds = {
   sourceKeys: DEVICE_LIMITS.searchSourceKeys,
   walkRows: DEVICE_LIMITS.searchWalkRows,
   pageMs: LIMITS.searchMsMax,
+  turnMs: DEVICE_LIMITS.searchTurnMs,
 };
 
 export interface Candidate {
