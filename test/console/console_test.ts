@@ -15,6 +15,7 @@ import {
   rotatesSecret,
   staysInProject,
 } from "./device_steps.ts";
+import { keepsGroups, viewsGroups } from "./group_steps.ts";
 import { sharesFeed } from "./live_steps.ts";
 import { seesMessages } from "./message_steps.ts";
 import { survivesNaughtyStrings } from "./naughty_steps.ts";
@@ -121,6 +122,8 @@ const STEPS = [
   ["a secret is rotated and shown once", rotatesSecret],
   ["many devices get a tag, and many are removed by a typed word", actsInBulk],
   ["people of another project see what is refused to them, and by whom", staysInProject],
+  ["groups are made, moved, filled and removed; their devices stay", keepsGroups],
+  ["a viewer sees groups and their devices, and no act", viewsGroups],
   ["each of nine tabs is live, over one connection", sharesFeed],
   [
     "a service is called from a form, and each state is seen as it comes",

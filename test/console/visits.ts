@@ -18,6 +18,7 @@ export const PAGES: readonly Visit[] = [
   { name: "device-events", path: "/devices/pump/p-01?tab=events", ready: ".rows .row" },
   { name: "device-messages", path: "/devices/pump/p-01?tab=messages", ready: ".rows .row" },
   { name: "device-credentials", path: "/devices/pump/p-01?tab=credentials", ready: ".credentials" },
+  { name: "groups", path: "/groups", ready: ".group .rows .row" },
   { name: "products", path: "/products", ready: ".rows .row" },
   { name: "product", path: "/products/pump", ready: ".feature" },
   { name: "product-versions", path: "/products/pump?tab=versions", ready: ".versions li" },

@@ -123,6 +123,7 @@ export async function buildPlant(roost: TestRoost): Promise<Plant> {
   await post(roost, pumps[9]!, { fault: "throw" });
   await api.desire("pump", "p-01", { on: false, setpoint: 42 });
   await api.patchDevice("pump", "p-12", { enabled: false });
+  await buildGroups(api);
   await untilParked(api, 3);
   return { pumps };
 }
@@ -165,6 +166,20 @@ async function ingest(
   );
   const text = await response.text();
   if (response.status !== 202) throw new Error(`${device}: ${response.status} ${text}`);
+}
+
+/** Two halls of a plant, a line in the first. */
+async function buildGroups(api: RoostApi): Promise<void> {
+  const make = async (name: string, parent: string | null) =>
+    await api.request("POST", "/api/v1/groups", { name, parent }) as { id: string };
+  const plant = await make("Plant", null);
+  const hall = await make("Hall 1", plant.id);
+  await make("Hall 2", plant.id);
+  const line = await make("Line A", hall.id);
+  const members = [[hall.id, "p-01"], [hall.id, "p-03"], [line.id, "p-02"]];
+  for (const [id, device] of members) {
+    await api.request("PUT", `/api/v1/groups/${id}/devices/pump/${device}`);
+  }
 }
 
 async function fillHistory(roost: TestRoost, pump: DeviceLogin): Promise<void> {

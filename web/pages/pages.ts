@@ -3,7 +3,16 @@
  * there yet has no entry. Its words are `page.{id}` in `shell/text.ts`.
  */
 import type { Component } from "vue";
-import { Activity, Boxes, Cpu, type LucideIcon, MailX, Network, Settings } from "@lucide/vue";
+import {
+  Activity,
+  Boxes,
+  Cpu,
+  FolderTree,
+  type LucideIcon,
+  MailX,
+  Network,
+  Settings,
+} from "@lucide/vue";
 import type { Role } from "../api/session.ts";
 import type { ShellKey } from "../shell/text.ts";
 
@@ -50,6 +59,13 @@ export const PAGES: readonly Page[] = [
     title: "page_device",
     parent: "devices",
     load: () => import("./device/device_page.vue"),
+  },
+  {
+    id: "groups",
+    path: "/groups",
+    title: "page_groups",
+    nav: { group: "operate", icon: FolderTree },
+    load: () => import("./groups/groups_page.vue"),
   },
   {
     id: "products",

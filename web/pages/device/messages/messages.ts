@@ -10,7 +10,8 @@ import {
 } from "@lucide/vue";
 import type { Answer } from "../../../api/types.ts";
 import type { Tone } from "../../../parts/status_tag.vue";
-import { duration } from "../../../text/format.ts";
+import { clockTime, dayOf, duration } from "../../../text/format.ts";
+import { nowMs } from "../../../clock.ts";
 import { t } from "./text.ts";
 
 export type Message = Answer<
@@ -31,6 +32,8 @@ const LOOKS: Readonly<Record<Message["status"], Look>> = {
   refused: { tone: "critical", icon: CircleX },
 };
 
+const DAY_MS = 86_400_000;
+
 /** Numbers begin anew with each start of the node. */
 export function idOf({ id, acceptedAt }: Message): string {
   return `${acceptedAt}/${id}`;
@@ -38,14 +41,18 @@ export function idOf({ id, acceptedAt }: Message): string {
 
 export function lookOf(message: Message): Look & { readonly text: string } {
   const { status } = message;
-  const text = t(`status_${status}`);
-  if (!isPartly(message)) return { ...LOOKS[status], text };
-  return { tone: "warning", icon: TriangleAlert, text: t("partly", { status: text }) };
+  if (!isPartly(message)) return { ...LOOKS[status], text: t(`status_${status}`) };
+  return { tone: "warning", icon: TriangleAlert, text: t("partly") };
 }
 
 /** Some of its values were taken, others were not. */
 function isPartly({ status, reason }: Message): boolean {
   return reason !== undefined && status !== "refused" && status !== "deadLettered";
+}
+
+/** Of the last day the time, of older ones the day. */
+export function timeText({ acceptedAt }: Message): string {
+  return nowMs() - acceptedAt < DAY_MS ? clockTime(acceptedAt) : dayOf(acceptedAt);
 }
 
 /** From its acceptance to its handling, at most. */
@@ -59,8 +66,13 @@ export function storedText(message: Message): string {
 }
 
 function afterText({ acceptedAt, status }: Message, at: number | null): string {
-  if (at !== null) return duration(Math.max(0, at - acceptedAt));
+  if (at !== null) return lengthText(at - acceptedAt);
   return status === "refused" ? t("never") : "";
+}
+
+/** Rounded up: it is a bound. */
+export function lengthText(ms: number): string {
+  return duration(ms < 1_000 ? Math.max(0, ms) : Math.ceil(ms / 1_000) * 1_000);
 }
 
 export function reasonText({ reason, detail }: Message): string {
