@@ -19,6 +19,7 @@ import { keepsGroups, viewsGroups } from "./group_steps.ts";
 import { sharesFeed } from "./live_steps.ts";
 import { seesMessages } from "./message_steps.ts";
 import { survivesNaughtyStrings } from "./naughty_steps.ts";
+import { readsRefusals } from "./problem_steps.ts";
 import { breaksModel, guardsModel, writesModel } from "./product_steps.ts";
 import { keepsKeys, keepsUsers, readsAudit, skipsSetup } from "./settings_steps.ts";
 import { PAGES } from "./visits.ts";
@@ -134,6 +135,7 @@ const STEPS = [
   ["a product is made, and its model written in a form and as JSON", writesModel],
   ["breaking changes of a model are named, and an older one comes back", breaksModel],
   ["unsaved changes of a model, and those of others, are not lost by a click", guardsModel],
+  ["refusals are read in Chinese, with the words of the server below", readsRefusals],
   ["users are made, changed and removed; each has the own password", keepsUsers],
   ["an API key is shown once, works, and ends at once", keepsKeys],
   ["the audit is found by filters, and its chain verified", readsAudit],
