@@ -21,6 +21,7 @@ import { seesMessages } from "./message_steps.ts";
 import { survivesNaughtyStrings } from "./naughty_steps.ts";
 import { readsRefusals } from "./problem_steps.ts";
 import { breaksModel, guardsModel, writesModel } from "./product_steps.ts";
+import { fitsRanges, seesStillness } from "./quiet_steps.ts";
 import { keepsKeys, keepsUsers, readsAudit, skipsSetup } from "./settings_steps.ts";
 import { PAGES } from "./visits.ts";
 
@@ -118,6 +119,8 @@ const STEPS = [
   ["the palette finds pages and acts by keyboard alone", findsByKeyboard],
   ["devices are found by filters that stand in the address", findsDevices],
   ["a device is made, and its first values move the chart", makesDevice],
+  ["a chart begins near the first value, unless a person chose a range", fitsRanges],
+  ["no traffic is a line of zeros, which says so", seesStillness],
   ["charts are isolated, read as tables, and saved", readsCharts],
   ["desired values are edited, and nobody's change is lost", editsShadow],
   ["a secret is rotated and shown once", rotatesSecret],

@@ -13,7 +13,8 @@ import { bucketMsOf, type TimeRange } from "./ranges.ts";
 const RAW_POINTS_MAX = 2_000;
 /** Live points kept behind what was read. */
 const LIVE_POINTS_MAX = 5_000;
-const KEYS_MAX = 32;
+/** Properties that are read at once, at most. */
+export const KEYS_MAX = 32;
 
 interface Bucket {
   readonly at: number;

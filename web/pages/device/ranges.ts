@@ -9,6 +9,7 @@ const HOUR_MS = 3_600_000;
 
 /** Lengths in milliseconds; `all` begins with the device. */
 export const RANGES = {
+  "5m": HOUR_MS / 12,
   "15m": HOUR_MS / 4,
   "1h": HOUR_MS,
   "6h": 6 * HOUR_MS,
@@ -20,6 +21,14 @@ export const RANGES = {
 
 export type RangeId = keyof typeof RANGES;
 export const RANGE_IDS = Object.keys(RANGES) as readonly RangeId[];
+
+/** Of a range that is chosen by what there is: its data take at most four fifths of it. */
+const ROOM = 1.25;
+
+/** The shortest range that begins before what is so old. */
+export function rangeOfAge(ageMs: number): RangeId {
+  return RANGE_IDS.find((id) => (RANGES[id] ?? Infinity) >= ageMs * ROOM) ?? "all";
+}
 
 /** Buckets that a chart is drawn from: about one every two pixels of a wide one. */
 const BUCKETS = 600;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { bucketMsOf, parseRange } from "./ranges.ts";
+import { bucketMsOf, parseRange, rangeOfAge } from "./ranges.ts";
 
 Deno.test("buckets are of periods that people know, and few enough to draw", () => {
   assert.equal(bucketMsOf({ fromMs: 0, toMs: 900_000 }), 2_000);
@@ -8,6 +8,15 @@ Deno.test("buckets are of periods that people know, and few enough to draw", () 
     const count = ms / bucketMsOf({ fromMs: 0, toMs: ms });
     assert.ok(count <= 600, `${count} buckets of ${ms}`);
   }
+});
+
+Deno.test("a range is chosen that what there is fills, with room", () => {
+  const MINUTE_MS = 60_000;
+  const ages = [0, 2, 4, 5, 11, 13, 47, 50, 60 * 24, 60 * 24 * 365];
+  assert.deepEqual(
+    ages.map((minutes) => rangeOfAge(minutes * MINUTE_MS)),
+    ["5m", "5m", "5m", "15m", "15m", "1h", "1h", "6h", "7d", "all"],
+  );
 });
 
 Deno.test("a range in the address is taken as it is, or not at all", () => {

@@ -1,10 +1,10 @@
 /** The ledger, moving: read as a whole now and then, its sums told live in between. */
-import { computed, type ComputedRef, shallowRef, watch } from "vue";
+import { computed, type ComputedRef, onScopeDispose, shallowRef, watch } from "vue";
 import { api } from "../../api/client.ts";
 import { live, useLive } from "../../api/live.ts";
 import { type Resource, useResource } from "../../api/resource.ts";
 import type { Answer } from "../../api/types.ts";
-import { monotonicMs } from "../../clock.ts";
+import { everyMs, monotonicMs } from "../../clock.ts";
 
 export type Ledger = Answer<"/api/v1/cluster/ledger", "get">;
 export type Terms = Ledger["total"];
@@ -36,6 +36,9 @@ type Told = Terms & {
 /** A minute and a half, one point a second. */
 export const HISTORY_SLOTS = 90;
 const POLL_MS = 1_000;
+/** The feed tells of changes twice a second: where it is silent for so long, nothing moves. */
+const SILENT_MS = 1_500;
+const STILL: Rates = { accepted: 0, processed: 0 };
 /** Partitions and reasons are not told live. */
 const WHOLE_MS = 3_000;
 
@@ -55,14 +58,17 @@ export function useLedgerFeed(): LedgerFeed {
     },
   );
 
+  const note = (found: Rates) => {
+    rates.value = found;
+    history.value = [...history.value, found].slice(-HISTORY_SLOTS);
+  };
   const take = (terms: Terms, known?: Rates) => {
     const atMs = monotonicMs();
     if (last !== undefined && atMs - last.atMs < POLL_MS * 0.8) return;
     const found = known ?? ratesBetween(last, terms, atMs);
     last = { terms, atMs };
     if (found === undefined) return;
-    rates.value = found;
-    history.value = [...history.value, found].slice(-HISTORY_SLOTS);
+    note(found);
   };
   watch(resource.value, (ledger) => {
     if (ledger !== undefined && live.status !== "live") take(ledger.total);
@@ -82,6 +88,11 @@ export function useLedgerFeed(): LedgerFeed {
     },
     onGap: () => void resource.reload(),
   });
+  onScopeDispose(everyMs(POLL_MS, () => {
+    if (live.status !== "live" || resource.value.value === undefined) return;
+    if (last !== undefined && monotonicMs() - last.atMs < SILENT_MS) return;
+    note(STILL);
+  }));
   watch(() => live.status, (status) => {
     if (status !== "live") told.value = undefined;
   });
