@@ -42,6 +42,12 @@ type Walk =
   | { readonly type: "keys"; readonly after: string }
   | { readonly type: "done" };
 
+interface MaybeStored {
+  readonly address: Address;
+  /** Undefined: the actor has none. */
+  readonly state: Uint8Array | undefined;
+}
+
 const START: Walk = { type: "states", partition: 0, after: "" };
 
 export function startStateIndexer(options: StateIndexerOptions): StateIndexer {
@@ -51,7 +57,7 @@ export function startStateIndexer(options: StateIndexerOptions): StateIndexer {
     get isComplete() {
       return loop.walk.type === "done";
     },
-    lookAgain: () => void (loop.walk = START),
+    lookAgain: () => loop.lookAgain(),
     async [Symbol.asyncDispose]() {
       loop.stop();
       await done;
@@ -61,6 +67,8 @@ export function startStateIndexer(options: StateIndexerOptions): StateIndexer {
 
 class IndexerLoop {
   walk: Walk = START;
+  /** Once more after this look at all: it is not begun anew, or it would never come to its end. */
+  #isOnceMore = false;
   readonly #options: StateIndexerOptions;
   readonly #stopped = Promise.withResolvers<void>();
   #isStopping = false;
@@ -74,6 +82,11 @@ class IndexerLoop {
     this.#stopped.resolve();
   }
 
+  lookAgain(): void {
+    if (this.walk.type === "done") this.walk = START;
+    else this.#isOnceMore = true;
+  }
+
   async run(): Promise<void> {
     const { clock, logger } = this.#options;
     let faults = 0;
@@ -83,7 +96,7 @@ class IndexerLoop {
           DEVICE_LIMITS.indexSliceStates,
         );
         if (this.#isStopping) return;
-        if (isCut) this.walk = START;
+        if (isCut) this.lookAgain();
         const startedMs = clock.monotonicMs();
         this.#write(this.#read(addresses));
         this.#goOn();
@@ -93,7 +106,7 @@ class IndexerLoop {
       } catch (fault) {
         if (this.#isStopping) return;
         // What was taken may not be written: all states are looked at again.
-        this.walk = START;
+        this.lookAgain();
         const delayMs = Math.min(BACKOFF_MS_MAX, BACKOFF_MS * 2 ** Math.min(faults++, 10));
         logger.warn("values could not be indexed", { fault: messageOf(fault), delayMs });
         await this.#pause(delayMs);
@@ -103,9 +116,24 @@ class IndexerLoop {
 
   #read(addresses: readonly Address[]): DeviceValues[] {
     const { states, partitionOf } = this.#options;
-    return addresses.filter((address) => kindOf(address) === KIND).map((address) =>
-      valuesOf(address, states.read(partitionOf(address), address))
+    return this.#valuesOf(
+      addresses.filter((address) => kindOf(address) === KIND).map((address) => ({
+        address,
+        state: states.read(partitionOf(address), address),
+      })),
     );
+  }
+
+  /** One state that cannot be read holds up no other: what the index had of it stays. */
+  #valuesOf(states: readonly MaybeStored[]): DeviceValues[] {
+    return states.flatMap(({ address, state }) => {
+      try {
+        return [valuesOf(address, state)];
+      } catch (fault) {
+        this.#options.logger.error("state not indexed", { address, fault: messageOf(fault) });
+        return [];
+      }
+    });
   }
 
   #write(devices: readonly DeviceValues[]): void {
@@ -119,7 +147,7 @@ class IndexerLoop {
     const limit = DEVICE_LIMITS.indexSliceStates;
     if (walk.type === "states") {
       const page = states.page(walk.partition, KIND, walk.after, limit);
-      this.#write(page.map(({ address, state }) => valuesOf(address, state)));
+      this.#write(this.#valuesOf(page));
       const next = walk.partition + 1;
       if (page.length === limit) this.walk = { ...walk, after: page.at(-1)!.address };
       else if (next < PARTITIONS) this.walk = { type: "states", partition: next, after: "" };
@@ -131,7 +159,11 @@ class IndexerLoop {
         return states.read(partitionOf(address), address) === undefined;
       });
       this.#write(gone.map((key) => ({ key, values: undefined })));
-      this.walk = keys.length === limit ? { type: "keys", after: keys.at(-1)! } : { type: "done" };
+      if (keys.length === limit) this.walk = { type: "keys", after: keys.at(-1)! };
+      else {
+        this.walk = this.#isOnceMore ? START : { type: "done" };
+        this.#isOnceMore = false;
+      }
     }
   }
 

@@ -18,6 +18,7 @@ class Place {
   readonly stored = new Map<string, Uint8Array>();
   readonly indexed = new Map<string, unknown>();
   readonly changed = new ChangedStates(100);
+  onTake = () => {};
   faults = 0;
   writes = 0;
 
@@ -37,7 +38,10 @@ class Place {
           [...this.indexed.keys()].sort().filter((each) => each > key).slice(0, limit),
       },
       partitionOf: () => 3,
-      takeChanged: (limit) => Promise.resolve(this.changed.take(limit)),
+      takeChanged: (limit) => {
+        this.onTake();
+        return Promise.resolve(this.changed.take(limit));
+      },
       clock: this.clock,
       logger: silentLogger,
     });
@@ -106,4 +110,33 @@ Deno.test("what was taken and not written, or lost at the bound, is found by a l
   for (let at = 0; at < 150; at++) place.set(`b${at}`, at);
   await complete();
   assert.equal(place.indexed.size, 151);
+});
+
+Deno.test("a look at all comes to its end while changes are lost at the bound all the time", async () => {
+  const place = new Place();
+  const count = 3 * DEVICE_LIMITS.indexSliceStates;
+  for (let at = 0; at < count; at++) place.stored.set(`device/p/${at}`, encoded(at));
+  place.onTake = () => {
+    for (let at = 0; at < 110; at++) place.changed.add(`device/q/${at}`);
+  };
+  await using _indexer = place.start();
+  for (let turn = 0; turn < 400 && place.indexed.size < count; turn++) {
+    await place.clock.advance(100);
+  }
+  assert.equal(place.indexed.size, count);
+});
+
+Deno.test("a state that cannot be read holds up no other", async () => {
+  const place = new Place();
+  place.stored.set("device/p/a", encoded(1)).set("device/p/c", encoded(3));
+  place.stored.set("device/p/b", new Uint8Array(20));
+  await using indexer = place.start();
+  for (let turn = 0; turn < 400 && !indexer.isComplete; turn++) await place.clock.advance(100);
+  assert.ok(indexer.isComplete);
+  assert.deepEqual([...place.indexed].sort(), [["p/a", 1], ["p/c", 3]]);
+  place.stored.set("device/p/b", new Uint8Array(21));
+  for (const device of ["b", "d"]) place.changed.add(`device/p/${device}`);
+  place.set("d", 4);
+  await place.clock.advance(DEVICE_LIMITS.indexEveryMs);
+  assert.equal(place.indexed.get("p/d"), 4);
 });
