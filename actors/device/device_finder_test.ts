@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { Page } from "../registry/outcome.ts";
+import { LIMITS } from "../../runtime/limits.ts";
 import { seededRandom } from "../../runtime/random.ts";
 import { FinderPlace } from "../../test/support/finder_place.ts";
 import { codeOf, valueOf } from "../../test/support/outcomes.ts";
@@ -47,6 +48,22 @@ Deno.test("lists page by key, filter, and stay stable while rows change", async 
   assert.deepEqual(keysOf(await list({ product: "lamp", cursor })), []);
   assert.deepEqual(keysOf(await list({ product: "pump", cursor })), ["pump/2", "pump/3"]);
   assert.equal(codeOf(await finder.list({ limit: 5, cursor: "nonsense" })), "invalid");
+});
+
+Deno.test("a cursor holds the longest name in any letters", async () => {
+  await using registry = await openTestRegistry();
+  await using place = new FinderPlace(registry.folder, registry.clock);
+  const product = "p".repeat(LIMITS.nameCharactersMax);
+  valueOf(await registry.products.create({ key: product }));
+  for (const last of ["a", "b"]) {
+    const device = last.padStart(LIMITS.nameCharactersMax, "d");
+    const name = "泵".repeat(LIMITS.titleCharactersMax);
+    valueOf(await registry.devices.create({ product, device, name }));
+  }
+  const query = { sort: "-name", limit: 1 } as const;
+  const { nextCursor } = valueOf(await place.finder.list(query));
+  const { items } = valueOf(await place.finder.list({ ...query, cursor: nextCursor! }));
+  assert.deepEqual(items.map(({ device }) => device.at(-1)), ["a"]);
 });
 
 Deno.test("every order and filter is what a plain sort and filter of all devices is", async () => {

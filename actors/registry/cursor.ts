@@ -1,7 +1,8 @@
 /** Cursors of lists: the key of the last row of a page, so that they stay valid while rows change. */
 import { Buffer } from "node:buffer";
 
-const CURSOR_CHARACTERS_MAX = 512;
+/** Room for the longest title, 3 bytes a character, between two names. */
+export const CURSOR_CHARACTERS_MAX = 1_024;
 
 export function encodeCursor(key: readonly string[]): string {
   return Buffer.from(JSON.stringify(key), "utf8").toString("base64url");

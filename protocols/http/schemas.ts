@@ -2,6 +2,7 @@
 import { z } from "@hono/zod-openapi";
 import { LIMITS } from "../../runtime/limits.ts";
 import { ROLES } from "../../actors/access/principal.ts";
+import { CURSOR_CHARACTERS_MAX } from "../../actors/registry/cursor.ts";
 import { isName, NAME_RULE } from "../../actors/registry/names.ts";
 
 export const NAME = z.string().refine(isName, { error: `Cannot accept the name: ${NAME_RULE}` });
@@ -66,7 +67,7 @@ export function wholeNumber(
 
 export const LIMIT = wholeNumber({ min: 1, max: 500 }, "Items of a page; 50 by default.", 50);
 
-export const CURSOR = z.string().min(1).max(1_024).openapi({
+export const CURSOR = z.string().min(1).max(CURSOR_CHARACTERS_MAX).openapi({
   description: "`nextCursor` of the page before; opaque.",
   example: "ZGVhZDo0Mg",
 });
