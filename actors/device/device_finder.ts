@@ -212,7 +212,7 @@ class StoresFinder implements DeviceFinder {
       ? this.#presence.walk(order, this.#productsOf(filter))
       : this.#registry.walk(order, filter);
     const passing = this.#passingOf(filter, { isNever: type === "never" });
-    const at = (after: Position): Place => ({ type, after });
+    const at = (after: Position | undefined): Place => ({ type, after });
     const found: Found[] = [];
     const { chunkKeys } = this.#bounds;
     let looked = 0;
@@ -230,7 +230,9 @@ class StoresFinder implements DeviceFinder {
       const last = isCut ? read.at(-1)!.position : end!;
       // A page goes on by a full slice or chunk at least, however slow the machine is.
       const isLate = (!isCut || chunk === chunkKeys) && this.#clock.monotonicMs() >= deadlineMs;
-      if (looked >= rowsMax || isLate) {
+      // What was found is not looked at again; a caller is not told of this place.
+      if (looked >= rowsMax) return { found, goOn: found.at(-1)?.place ?? at(start), looked };
+      if (isLate) {
         const told = isCut ? last : walk.toldEnd(after, last);
         if (told !== undefined) return { found, goOn: at(told), looked };
       }
@@ -325,11 +327,12 @@ class StoresFinder implements DeviceFinder {
     return source !== undefined && source.count(narrowKeys + 1) <= narrowKeys;
   }
 
-  /** One that was deleted meanwhile is left out. */
+  /** One that was deleted meanwhile is left out; one that moved comes once. */
   #devicesOf(found: readonly Found[], project: string): Device[] {
-    const rows = this.#registry.rows(found.map(({ key }) => key), project);
+    const keys = [...new Set(found.map(({ key }) => key))];
+    const rows = this.#registry.rows(keys, project);
     const byKey = new Map(rows.map((row) => [`${row.product}/${row.device}`, row]));
-    return found.flatMap(({ key }) => {
+    return keys.flatMap((key) => {
       const row = byKey.get(key);
       return row === undefined ? [] : [deviceOf(row)];
     });

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { LIMITS } from "../../runtime/limits.ts";
 import { seededRandom } from "../../runtime/random.ts";
-import { openTestRegistry } from "../../test/support/test_registry.ts";
+import { openTestRegistry, type TestRegistry } from "../../test/support/test_registry.ts";
 import { FinderPlace } from "../../test/support/finder_place.ts";
 import { codeOf, valueOf } from "../../test/support/outcomes.ts";
 import type { FinderQuery } from "./device_finder.ts";
+import { FINDER_BOUNDS } from "./finder_walk.ts";
 import { importDevices } from "./device_import.ts";
 
 async function list({ finder }: FinderPlace, query: FinderQuery) {
@@ -23,6 +24,19 @@ async function pagesOf(fixture: FinderPlace, query: FinderQuery) {
     cursor = page.nextCursor;
   } while (cursor !== null);
   return { names, pages };
+}
+
+/** Another project, with a product. */
+async function createForeign({ store, products }: TestRegistry): Promise<void> {
+  await store.db.insertInto("projects").values({
+    id: "other",
+    name: "Other",
+    version: 1,
+    created_at: 0,
+    updated_at: 0,
+    deleted_at: null,
+  }).execute();
+  valueOf(await products.create({ key: "foreign", project: "other" }));
 }
 
 Deno.test("devices come by when they were last heard of, those that never were last", async () => {
@@ -105,15 +119,7 @@ Deno.test("devices of other projects are neither listed by last seen nor named i
   await using registry = await openTestRegistry();
   await using fixture = new FinderPlace(registry.folder, registry.clock);
   const { devices, products } = registry;
-  await registry.store.db.insertInto("projects").values({
-    id: "other",
-    name: "Other",
-    version: 1,
-    created_at: 0,
-    updated_at: 0,
-    deleted_at: null,
-  }).execute();
-  await products.create({ key: "foreign", project: "other" });
+  await createForeign(registry);
   await products.create({ key: "pump" });
   for (const device of ["f0", "f1", "f2", "f3", "f4"]) {
     await devices.create({ product: "foreign", device });
@@ -139,4 +145,49 @@ Deno.test("devices of other projects are neither listed by last seen nor named i
   const query = { sort: "lastSeenAt", limit: 9, project: "other" } as const;
   const own = await pagesOf(fixture, query);
   assert.equal(own.names.join(), "foreign/f0,foreign/f1,foreign/f2,foreign/f3,foreign/f4");
+});
+
+Deno.test("a project of few devices is listed by last seen without a walk past those of others", async () => {
+  let slices = 0;
+  const bounds = { ...FINDER_BOUNDS, sliceRows: 5, chunkKeys: 5, walkRows: 10 };
+  // Few enough to be looked at first, or after a walk.
+  for (const narrowKeys of [2_000, 0]) {
+    await using registry = await openTestRegistry();
+    const { clock, devices, products } = registry;
+    const soon = (callback: () => void) => {
+      slices++;
+      clock.soon(callback);
+    };
+    const counting = { ...clock, soon };
+    await using fixture = new FinderPlace(registry.folder, counting, { ...bounds, narrowKeys });
+    await createForeign(registry);
+    await products.create({ key: "pump" });
+    for (const device of ["1", "2", "3"]) await devices.create({ product: "pump", device });
+    const foreign = Array.from({ length: 300 }, (_, at) => [`foreign/${at}`, at] as const);
+    await fixture.see({ ...Object.fromEntries(foreign), "pump/1": -1, "pump/2": 400 });
+    slices = 0;
+    const page = await list(fixture, { sort: "lastSeenAt", limit: 9 });
+    assert.deepEqual(page.items.map(({ device }) => device), ["1", "2", "3"]);
+    assert.ok(slices < 10, `${slices} slices`);
+  }
+});
+
+Deno.test("a device that is heard of while a page is found comes once in it", async () => {
+  await using registry = await openTestRegistry();
+  const { clock, devices, products } = registry;
+  let onSlice: (() => Promise<void>) | undefined;
+  const soon = (callback: () => void) => {
+    const act = onSlice;
+    onSlice = undefined;
+    if (act === undefined) clock.soon(callback);
+    else void act().then(callback);
+  };
+  const bounds = { ...FINDER_BOUNDS, chunkKeys: 2 };
+  await using fixture = new FinderPlace(registry.folder, { ...clock, soon }, bounds);
+  await products.create({ key: "pump" });
+  for (const device of ["1", "2", "3", "4"]) await devices.create({ product: "pump", device });
+  await fixture.see({ "pump/1": 10, "pump/2": 20, "pump/3": 30, "pump/4": 40 });
+  onSlice = () => fixture.see({ "pump/1": 50 });
+  const { names } = await pagesOf(fixture, { sort: "lastSeenAt", limit: 9 });
+  assert.deepEqual(names, ["pump/1", "pump/2", "pump/3", "pump/4"]);
 });

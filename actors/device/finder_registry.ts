@@ -44,11 +44,7 @@ export class FinderRegistry {
 
   /** Products of a project; undefined: there is no other project. */
   productsOf(project: string): readonly string[] | undefined {
-    const projects = this.#store.all<{ readonly id: string }>(
-      "select id from projects limit 2",
-      [],
-    );
-    if (projects.length === 1 && projects[0]!.id === project) return undefined;
+    if (this.#isOnlyProject(project)) return undefined;
     const sql = "select key from products where project = ?";
     return this.#store.all<{ readonly key: string }>(sql, [project]).map(({ key }) => key);
   }
@@ -124,6 +120,12 @@ export class FinderRegistry {
   /** @param order Its own index may have the devices of a product together. */
   sources({ project, product, tag, groups, status }: OwnFilter, order: FinderOrder): Source[] {
     const found: Source[] = [];
+    // By last seen, the devices of all projects stand together.
+    if (product === undefined && order.isBySeen && !this.#isOnlyProject(project)) {
+      const sql = `select ${KEY} from devices indexed by devices_of_project_by_key
+        where project = ?`;
+      found.push(this.#source({ sql, values: [project] }));
+    }
     if (product !== undefined && !order.isByDevice) {
       const sql = `select ${KEY} from devices indexed by devices_of_project_by_key
         where project = ? and product = ?`;
@@ -144,6 +146,11 @@ export class FinderRegistry {
       found.push(this.#source({ sql, values: [project] }));
     }
     return found;
+  }
+
+  #isOnlyProject(project: string): boolean {
+    const ids = this.#store.all<{ readonly id: string }>("select id from projects limit 2", []);
+    return ids.length === 1 && ids[0]!.id === project;
   }
 
   #source(rows: Clause): Source {
