@@ -76,17 +76,22 @@ interface Known {
 /** Leaves out keys by what the walk itself does not know. */
 type Passing = (keys: readonly string[]) => readonly string[];
 
-/** All three files must be there. */
+/**
+ * All three files must be there.
+ * @param onSearchFault Told of each fault of the index of values; the caller of `list` gets it as well.
+ */
 export function openDeviceFinder(
   paths: FinderPaths,
   clock: Clock,
   bounds: FinderBounds = FINDER_BOUNDS,
+  onSearchFault: (fault: unknown) => void = () => {},
 ): DeviceFinder & Disposable {
   using opened = new DisposableStack();
-  const open = (path: string) => opened.use(new StoreReader(path));
+  const open = (path: string, onFault?: (fault: unknown) => void) =>
+    opened.use(new StoreReader(path, onFault));
   const registry = new FinderRegistry(open(paths.registry), bounds);
   const presence = new FinderPresence(open(paths.views), bounds);
-  const values = new FinderValues(open(paths.search), bounds);
+  const values = new FinderValues(open(paths.search, onSearchFault), bounds);
   const stores = opened.move();
   const finder = new StoresFinder(registry, presence, values, clock, bounds);
   return {

@@ -28,6 +28,8 @@ const SCHEMA = `
   create index if not exists props_by_value on props (name, value, key);
   pragma user_version = ${VERSION};
 `;
+const SQLITE_CORRUPT = 11;
+const SQLITE_NOTADB = 26;
 const [TRUE, FALSE] = [new Uint8Array([1]), new Uint8Array([0])];
 
 /** How a value is stored and asked for; undefined: it is not indexed. */
@@ -44,9 +46,20 @@ export function openPropertyIndex(path: string, logger: Logger): PropertyIndex {
     return new PropertyIndex(open(path));
   } catch (fault) {
     logger.warn("index of values is made anew", { fault: messageOf(fault) });
-    for (const suffix of ["", "-wal", "-shm"]) rmSync(path + suffix, { force: true });
+    removePropertyIndex(path);
     return new PropertyIndex(open(path));
   }
+}
+
+export function removePropertyIndex(path: string): void {
+  for (const suffix of ["", "-wal", "-shm"]) rmSync(path + suffix, { force: true });
+}
+
+/** A page of the store is damaged: it opens, and neither writes nor searches that need it get through. */
+export function isDamage(fault: unknown): boolean {
+  const { errcode } = fault as { readonly errcode?: unknown };
+  // Extended codes have the kind of fault in their last byte.
+  return typeof errcode === "number" && [SQLITE_CORRUPT, SQLITE_NOTADB].includes(errcode & 0xff);
 }
 
 function open(path: string): DatabaseSync {

@@ -9,7 +9,13 @@ import { connectReaderPort } from "../../runtime/log/reader_port.ts";
 import { StateReader } from "../../runtime/log/state_reader.ts";
 import { partitionOfActor } from "../behaviours.ts";
 import { openDeviceFinder } from "./device_finder.ts";
-import { openPropertyIndex } from "./property_index.ts";
+import { FINDER_BOUNDS } from "./finder_walk.ts";
+import {
+  isDamage,
+  openPropertyIndex,
+  type PropertyIndex,
+  removePropertyIndex,
+} from "./property_index.ts";
 import { openSqliteViews } from "./sqlite_views.ts";
 import { startStateIndexer } from "./state_indexer.ts";
 import { startViewsReader } from "./views_reader.ts";
@@ -47,13 +53,28 @@ export function runViewsWorker(scope: ViewsEndpoint, clock: Clock, logger: Logge
 function startStore(scope: ViewsEndpoint, start: ViewsStart, clock: Clock, logger: Logger) {
   const pathOf = (name: string) => join(start.dataDir, name);
   const store = openSqliteViews(pathOf("views.db"));
-  const index = openPropertyIndex(pathOf("search.db"), logger);
+  const searchPath = pathOf("search.db");
+  const index = openPropertyIndex(searchPath, logger);
+  let isDamaged = false;
+  // This thread has it open: it ends, and the next one makes it anew of the committed states.
+  const onSearchFault = (fault: unknown) => {
+    if (isDamaged || !isDamage(fault)) return;
+    isDamaged = true;
+    removePropertyIndex(searchPath);
+    const message = `The index of values is damaged: ${messageOf(fault)}`;
+    scope.postMessage({ type: "views_failed", message });
+  };
   const states = new StateReader(pathOf("log.db"));
-  const finder = openDeviceFinder({
-    registry: pathOf("registry.db"),
-    views: pathOf("views.db"),
-    search: pathOf("search.db"),
-  }, clock);
+  const finder = openDeviceFinder(
+    {
+      registry: pathOf("registry.db"),
+      views: pathOf("views.db"),
+      search: searchPath,
+    },
+    clock,
+    FINDER_BOUNDS,
+    onSearchFault,
+  );
   const port = connectReaderPort(start.port);
   let read = store.cursor;
   const source = {
@@ -68,7 +89,7 @@ function startStore(scope: ViewsEndpoint, start: ViewsStart, clock: Clock, logge
   const reader = startViewsReader({ source, store, clock, logger });
   const indexer = startStateIndexer({
     states,
-    index,
+    index: watched(index, onSearchFault),
     partitionOf: partitionOfActor,
     takeChanged: (limit) => port.takeChanged(limit),
     clock,
@@ -87,6 +108,25 @@ function startStore(scope: ViewsEndpoint, start: ViewsStart, clock: Clock, logge
     await reader[Symbol.asyncDispose]();
     for (const opened of [finder, states, index]) opened[Symbol.dispose]();
     await store[Symbol.asyncDispose]();
+  };
+}
+
+/** An index whose faults are told before they are thrown. */
+function watched(
+  index: PropertyIndex,
+  onFault: (fault: unknown) => void,
+): Pick<PropertyIndex, "write" | "keysAfter"> {
+  const watch = <Value>(work: () => Value): Value => {
+    try {
+      return work();
+    } catch (fault) {
+      onFault(fault);
+      throw fault;
+    }
+  };
+  return {
+    write: (devices) => watch(() => index.write(devices)),
+    keysAfter: (key, limit) => watch(() => index.keysAfter(key, limit)),
   };
 }
 
