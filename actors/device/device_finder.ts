@@ -107,6 +107,8 @@ class StoresFinder implements DeviceFinder {
   readonly #values: FinderValues;
   readonly #clock: Clock;
   readonly #bounds: FinderBounds;
+  /** Searches that wait to go on; their callers are bounded. */
+  readonly #turns: (() => void)[] = [];
   /** When other work ran, on the monotonic clock. */
   #ranAtMs = -Infinity;
 
@@ -130,6 +132,7 @@ class StoresFinder implements DeviceFinder {
     const order = new FinderOrder(sort, filter.product);
     const start = placeOf(order, cursor);
     if (start === undefined) return invalid([BAD_CURSOR]);
+    if (this.#turns.length > 0) await this.#takeTurn();
     if (!this.#registry.hasProduct(filter)) return accepted({ items: [], nextCursor: null });
     const deadlineMs = this.#clock.monotonicMs() + this.#bounds.pageMs;
     const asked = { filter, order, wanted: limit + 1, deadlineMs };
@@ -145,6 +148,7 @@ class StoresFinder implements DeviceFinder {
   async count(filter: DeviceFilter, rowsMax: number = LIMITS.countRowsMax): Promise<number | null> {
     const { project = DEFAULT_PROJECT, product, ...others } = filter;
     const asked = { ...filter, project };
+    if (this.#turns.length > 0) await this.#takeTurn();
     if (!this.#registry.hasProduct(asked)) return 0;
     const passing = this.#passingOf(asked);
     const order = new FinderOrder(undefined, product);
@@ -354,8 +358,20 @@ class StoresFinder implements DeviceFinder {
   /** Once searches have had the thread for their turn. */
   async #letOthersRun(): Promise<void> {
     if (this.#clock.monotonicMs() - this.#ranAtMs < this.#bounds.turnMs) return;
-    await new Promise<void>((resolve) => this.#clock.soon(resolve));
+    await this.#takeTurn();
+  }
+
+  /** Searches at the same time go on one by one, with other work of the thread between them. */
+  #takeTurn(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#turns.push(resolve) === 1) this.#clock.soon(() => this.#nextTurn());
+    });
+  }
+
+  #nextTurn(): void {
     this.#ranAtMs = this.#clock.monotonicMs();
+    this.#turns.shift()!();
+    if (this.#turns.length > 0) this.#clock.soon(() => this.#nextTurn());
   }
 }
 

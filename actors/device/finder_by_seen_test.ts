@@ -149,7 +149,7 @@ Deno.test("devices of other projects are neither listed by last seen nor named i
 
 Deno.test("a project of few devices is listed by last seen without a walk past those of others", async () => {
   let slices = 0;
-  const bounds = { ...FINDER_BOUNDS, sliceRows: 5, chunkKeys: 5, walkRows: 10 };
+  const bounds = { ...FINDER_BOUNDS, sliceRows: 5, chunkKeys: 5, walkRows: 10, turnMs: 0 };
   // Few enough to be looked at first, or after a walk.
   for (const narrowKeys of [2_000, 0]) {
     await using registry = await openTestRegistry();
@@ -182,7 +182,7 @@ Deno.test("a device that is heard of while a page is found comes once in it", as
     if (act === undefined) clock.soon(callback);
     else void act().then(callback);
   };
-  const bounds = { ...FINDER_BOUNDS, chunkKeys: 2 };
+  const bounds = { ...FINDER_BOUNDS, chunkKeys: 2, turnMs: 0 };
   await using fixture = new FinderPlace(registry.folder, { ...clock, soon }, bounds);
   await products.create({ key: "pump" });
   for (const device of ["1", "2", "3", "4"]) await devices.create({ product: "pump", device });
@@ -190,4 +190,33 @@ Deno.test("a device that is heard of while a page is found comes once in it", as
   onSlice = () => fixture.see({ "pump/1": 50 });
   const { names } = await pagesOf(fixture, { sort: "lastSeenAt", limit: 9 });
   assert.deepEqual(names, ["pump/1", "pump/2", "pump/3", "pump/4"]);
+});
+
+Deno.test("searches at the same time take turns, one slice in one go", async () => {
+  await using registry = await openTestRegistry();
+  const { clock, devices, products } = registry;
+  let [waiting, most, turns] = [0, 0, 0];
+  const soon = (callback: () => void) => {
+    most = Math.max(most, ++waiting);
+    turns++;
+    clock.soon(() => {
+      waiting--;
+      callback();
+    });
+  };
+  const bounds = { ...FINDER_BOUNDS, sliceRows: 2, chunkKeys: 2, turnMs: 0 };
+  await using fixture = new FinderPlace(registry.folder, { ...clock, soon }, bounds);
+  await products.create({ key: "pump" });
+  for (let at = 0; at < 9; at++) await devices.create({ product: "pump", device: `d${at}` });
+  const searches = Array.from({ length: 20 }, async (_, at) => {
+    const { items } = await list(fixture, { q: `d${at % 9}`, limit: 9 });
+    const count = await fixture.finder.count({ q: "d" });
+    return `${items.map(({ device }) => device).join()} ${count}`;
+  });
+  assert.deepEqual(
+    await Promise.all(searches),
+    Array.from({ length: 20 }, (_, at) => `d${at % 9} 9`),
+  );
+  assert.equal(most, 1);
+  assert.ok(turns > 100, `${turns} turns`);
 });
