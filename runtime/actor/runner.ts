@@ -78,7 +78,7 @@ const ROUND_MS = 10;
  * Too many: rounds of few records take from appends. Too few: a call and its answer wait for a round each.
  */
 const PACED_RECORDS = 64;
-/** A shorter wait is not worth a timer: those of this runtime come after 2 ms at the earliest. */
+/** After few records a shorter wait is not worth a timer: those of this runtime come after 2 ms. */
 const PACE_MS_MIN = 2;
 export const REMINDERS_MAX = 1_000;
 const BACKOFF_MS_MAX = 2_000;
@@ -252,7 +252,8 @@ export class EngineRunner implements AsyncDisposable {
   async #pace(startedMs: number, records: number): Promise<void> {
     const roundMs = ROUND_MS * Math.min(1, records / PACED_RECORDS);
     const leftMs = startedMs + roundMs - this.#options.clock.monotonicMs();
-    if (leftMs >= PACE_MS_MIN) await waitMs(this.#options.clock, leftMs);
+    const leastMs = records < PACED_RECORDS ? PACE_MS_MIN : 0;
+    if (leftMs > leastMs) await waitMs(this.#options.clock, leftMs);
   }
 
   /** What is pending of all partitions that are not in quarantine, within the round's bound. */
