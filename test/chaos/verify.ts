@@ -60,7 +60,9 @@ export async function assertExactlyOnce(
     const sequences = points.map((point) => point[1] as number);
     const known = new Set(sequences);
     missing = claim.acknowledged.filter((sequence) => !known.has(sequence));
-    return missing.length === 0 && sequences.at(-1) === last ? sequences : undefined;
+    // The range may begin after the device's last message.
+    const isUpToLast = sequences.length === 0 || sequences.at(-1) === last;
+    return missing.length === 0 && isUpToLast ? sequences : undefined;
   }, {
     what: `all ${claim.acknowledged.length} acknowledged messages of ${device} in history, ` +
       "the last value as its last",
