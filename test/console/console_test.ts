@@ -84,6 +84,7 @@ async function loadsFast(stage: TestConsole): Promise<void> {
 async function findsByKeyboard(stage: TestConsole): Promise<void> {
   await using own = await stage.openAt("/");
   const { page } = own;
+  await page.locator("kbd").first().waitFor();
   await page.keyboard.press("Control+k");
   await page.getByRole("combobox").fill("theme");
   assert.deepEqual(await own.axe(), []);
@@ -95,6 +96,7 @@ async function findsByKeyboard(stage: TestConsole): Promise<void> {
   await page.locator("html[lang=zh]").waitFor();
   await page.reload();
   await page.locator("html.dark[lang=zh]").waitFor();
+  await page.locator("kbd").first().waitFor(); // Before the frame is there nothing hears keys.
   await page.keyboard.press("Control+k");
   await page.getByRole("combobox").waitFor();
   await page.keyboard.press("Escape");
