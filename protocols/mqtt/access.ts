@@ -26,5 +26,5 @@ export function denialOf(action: Action, name: string, prefix: string): Denial |
 function isTopic(topic: string): boolean {
   if (topic.length === 0 || topic.length > LIMITS.mqttFilterCharactersMax) return false;
   // deno-lint-ignore no-control-regex
-  return !/[\0-\x1f\x7f+#\ufffd]/.test(topic) && topic.isWellFormed();
+  return !/[\0-\x1f\x7f+#]/.test(topic) && topic.isWellFormed();
 }

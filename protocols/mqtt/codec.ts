@@ -23,46 +23,6 @@ export function decodePacket(bytes: Uint8Array, version: MqttVersion): Packet | 
   return packet;
 }
 
-/** Names of properties by what they may come with (5: 2.2.2.2); a PUBLISH is read in frame.ts. */
-const PROPERTIES: { readonly [cmd: string]: readonly string[] } = {
-  connect: [
-    "sessionExpiryInterval",
-    "receiveMaximum",
-    "maximumPacketSize",
-    "topicAliasMaximum",
-    "requestResponseInformation",
-    "requestProblemInformation",
-    "userProperties",
-    "authenticationMethod",
-    "authenticationData",
-  ],
-  will: [
-    "willDelayInterval",
-    "payloadFormatIndicator",
-    "messageExpiryInterval",
-    "contentType",
-    "responseTopic",
-    "correlationData",
-    "userProperties",
-  ],
-  subscribe: ["subscriptionIdentifier", "userProperties"],
-  unsubscribe: ["userProperties"],
-  disconnect: ["sessionExpiryInterval", "reasonString", "userProperties"],
-};
-
-/** Why a packet's properties cannot be: one of another packet (malformed), one that comes again. */
-export function propertiesFault(
-  kind: "connect" | "will" | "subscribe" | "unsubscribe" | "disconnect",
-  properties: object | undefined,
-): "malformed" | "protocolError" | undefined {
-  if (properties === undefined) return undefined;
-  const names = Object.keys(properties);
-  if (names.some((name) => !PROPERTIES[kind]!.includes(name))) return "malformed";
-  // The decoder makes a list of what comes again.
-  const isRepeated = Object.values(properties).some((value) => Array.isArray(value));
-  return isRepeated ? "protocolError" : undefined;
-}
-
 /** Decodes a CONNECT; its parser is not used again, since it keeps the packet as its settings. */
 export function decodeConnect(bytes: Uint8Array): Packet | undefined {
   return decodeBy(createDecoder(4), bytes);

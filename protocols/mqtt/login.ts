@@ -8,13 +8,14 @@ import type { LoginResult } from "../../actors/device/directory.ts";
 import { type Denial, denialOf } from "./access.ts";
 import { certifiedDevice } from "./certified_device.ts";
 import { close, closeAfter, leave } from "./closing.ts";
-import { decodeConnect, encodePacket, propertiesFault } from "./codec.ts";
+import { decodeConnect, encodePacket } from "./codec.ts";
 import type { Connection, Identity } from "./connection.ts";
 import { pumpDownlinks } from "./downlink.ts";
 import { bodyStart } from "./frame.ts";
 import { type GatewayState, keepSession, targetOf } from "./gateway_state.ts";
 import { askDelivery, tellConnected } from "./presence.ts";
-import { carriedOf, encodePassedOn, type WillProperties } from "./publish_properties.ts";
+import { connectForm, type FormFault } from "./packet_form.ts";
+import { carriedOf, passedOnIn } from "./publish_properties.ts";
 import type { QuotaRefusal } from "./quotas.ts";
 import { CONNACK_3, REASON } from "./reason.ts";
 import { decodeSession, encodeSession, Session, sessionKey } from "./session.ts";
@@ -38,7 +39,10 @@ export function connect(
   const level = levelOf(bytes);
   if (level !== 4 && level !== 5) return refuseVersion(state, connection, level);
   connection.version = level;
-  const packet = areFlagsSound(bytes, level) ? decodeConnect(bytes) : undefined;
+  if (!areFlagsSound(bytes, level)) return close(state, connection, 0, "malformed");
+  const form = connectForm(bytes, connection.isV5);
+  if (!form.ok) return refuseForm(state, connection, form.fault);
+  const packet = decodeConnect(bytes);
   if (packet?.cmd !== "connect") return close(state, connection, 0, "malformed");
   if (level === 4 && packet.clientId === "" && packet.clean !== true) {
     return refuse(state, connection, CONNACK_3.badClientId, REASON.ok, "bad_client_id");
@@ -47,15 +51,6 @@ export function connect(
     const { badAuthenticationMethod } = REASON;
     return refuse(state, connection, 0, badAuthenticationMethod, "bad_authentication_method");
   }
-  const fault = propertiesFault("connect", packet.properties) ??
-    propertiesFault("will", packet.will?.properties);
-  if (fault !== undefined) {
-    const reason = fault === "malformed" ? "malformed" : "protocol_error";
-    return refuse(state, connection, 0, REASON[fault], reason);
-  }
-  if (packet.properties?.receiveMaximum === 0 || packet.properties?.maximumPacketSize === 0) {
-    return refuse(state, connection, 0, REASON.protocolError, "protocol_error");
-  }
   if (state.isDraining || state.owed.isFull) {
     return refuse(state, connection, CONNACK_3.unavailable, REASON.unavailable, "unavailable");
   }
@@ -63,7 +58,7 @@ export function connect(
   if (early !== undefined) return refuseQuota(state, connection, early);
   const identity = authenticate(state, connection, packet);
   if (identity === undefined) return;
-  const will = willOf(packet, identity.prefix);
+  const will = willOf(packet, form.willProperties, identity.prefix);
   if (typeof will === "string") return refuseWill(state, connection, will);
   if (will !== undefined && state.wills.isFull(will)) {
     return refuse(state, connection, CONNACK_3.unavailable, REASON.quotaExceeded, "wills_full");
@@ -101,6 +96,13 @@ function refuseVersion(state: GatewayState, connection: Connection, level: numbe
   connection.version = level > 5 ? 5 : 4;
   const { unsupportedVersion } = REASON;
   refuse(state, connection, CONNACK_3.unsupportedVersion, unsupportedVersion, "bad_version");
+}
+
+/** 3.1.1 has no word for it: the connection is closed (3: 3.1.4-1). */
+function refuseForm(state: GatewayState, connection: Connection, fault: FormFault): void {
+  const reason = fault === "malformed" ? "malformed" : "protocol_error";
+  if (connection.isV5) refuse(state, connection, 0, REASON[fault], reason);
+  else close(state, connection, 0, reason);
 }
 
 function refuse(
@@ -214,12 +216,16 @@ interface ConnectPlan {
 }
 
 /** What a CONNECT wants published if its connection is lost; a `WillFault` if it may not. */
-function willOf({ will }: IConnectPacket, prefix: string): Will | WillFault | undefined {
+function willOf(
+  { will }: IConnectPacket,
+  properties: Uint8Array,
+  prefix: string,
+): Will | WillFault | undefined {
   if (will === undefined) return undefined;
   const denial = denialOf("will", will.topic, prefix);
   if (denial !== undefined) return denial;
-  const { properties = {} } = will;
-  const passedOn = encodePassedOn(properties as WillProperties);
+  const { willDelayInterval = 0, messageExpiryInterval = -1 } = will.properties ?? {};
+  const passedOn = passedOnIn(properties);
   const carried = carriedOf(passedOn);
   if (typeof carried === "string") return carried;
   return {
@@ -227,8 +233,8 @@ function willOf({ will }: IConnectPacket, prefix: string): Will | WillFault | un
     payload: Uint8Array.from(Buffer.from(will.payload ?? "")),
     qos: will.qos ?? 0,
     isRetained: will.retain === true,
-    delaySeconds: properties.willDelayInterval ?? 0,
-    expirySeconds: properties.messageExpiryInterval ?? -1,
+    delaySeconds: willDelayInterval,
+    expirySeconds: messageExpiryInterval,
     passedOn,
   };
 }

@@ -1,9 +1,9 @@
 /** Bytes of a socket, cut into packets, each handled in order of arrival. */
 import { Buffer } from "node:buffer";
-import type { IDisconnectPacket, Packet } from "mqtt-packet";
+import type { IDisconnectPacket } from "mqtt-packet";
 import { LIMITS } from "../../runtime/limits.ts";
 import { close, leave, stopHolding } from "./closing.ts";
-import { decodePacket, propertiesFault } from "./codec.ts";
+import { decodePacket } from "./codec.ts";
 import { type Connection, PAUSE } from "./connection.ts";
 import { complete, pumpDownlinks } from "./downlink.ts";
 import {
@@ -17,6 +17,7 @@ import {
 } from "./frame.ts";
 import type { GatewayState } from "./gateway_state.ts";
 import { connect, PACKET_BYTES_MAX } from "./login.ts";
+import { formFault } from "./packet_form.ts";
 import { askDelivery } from "./presence.ts";
 import { REASON } from "./reason.ts";
 import { sendRetained, subscribe, unsubscribe } from "./subscriptions.ts";
@@ -165,15 +166,11 @@ function handle(
   if (type === PACKET.pubrel) {
     const packetId = packetIdOf(bytes, at, end);
     if (packetId === 0 || (bytes[at]! & 15) !== 2) return violates(state, connection);
+    if (!isFormSound(state, connection, bytes.subarray(at, end))) return true;
     return release(state, connection, packetId);
   }
   const packet = decodePacket(bytes.subarray(at, end), connection.version);
-  const fault = faultOf(packet);
-  if (fault !== undefined) {
-    const reason = fault === "malformed" ? "malformed" : "protocol_error";
-    close(state, connection, REASON[fault], reason);
-    return true;
-  }
+  if (packet !== undefined && !isFormSound(state, connection, bytes.subarray(at, end))) return true;
   switch (packet?.cmd) {
     case "subscribe":
       return subscribe(state, connection, packet);
@@ -209,14 +206,12 @@ function publishMetered(
   return true;
 }
 
-function faultOf(packet: Packet | undefined): ReturnType<typeof propertiesFault> {
-  switch (packet?.cmd) {
-    case "subscribe":
-    case "unsubscribe":
-    case "disconnect":
-      return propertiesFault(packet.cmd, packet.properties);
-  }
-  return undefined;
+/** Ends the connection if it is not. */
+function isFormSound(state: GatewayState, connection: Connection, bytes: Uint8Array): boolean {
+  const fault = formFault(bytes, connection.isV5);
+  if (fault === undefined) return true;
+  close(state, connection, REASON[fault], fault === "malformed" ? "malformed" : "protocol_error");
+  return false;
 }
 
 function violates(state: GatewayState, connection: Connection): true {
@@ -247,10 +242,10 @@ function acknowledged(
 ): void {
   const packetId = packetIdOf(bytes, at, end);
   const start = bodyStart(bytes, at);
-  const isWhole = connection.isV5 ? start + 2 <= end : start + 2 === end;
-  if (packetId === 0 || (bytes[at]! & 15) !== 0 || !isWhole) {
+  if (packetId === 0 || (bytes[at]! & 15) !== 0) {
     return close(state, connection, REASON.malformed, "malformed");
   }
+  if (!isFormSound(state, connection, bytes.subarray(at, end))) return;
   const type = bytes[at]! >> 4;
   const reason = end - start > 2 ? bytes[start + 2]! : 0;
   if (type === PACKET.pubrec && reason < 0x80) {

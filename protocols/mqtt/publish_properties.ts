@@ -6,16 +6,23 @@ import { lengthBytes, PROPERTY, propertyEnd, type PublishFrame, writeLength } fr
 
 const TEXT = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 export const NO_PROPERTIES: Uint8Array = new Uint8Array();
+/** Id of the Will Delay Interval, which no PUBLISH has. */
+const WILL_DELAY = 0x18;
 
 /** Those of a PUBLISH that go on with it, unchanged and in order (5: 3.3.2-15, -16, -17, -18, -20). */
 export function passedOnOf(bytes: Uint8Array, frame: PublishFrame): Uint8Array {
   if (!frame.hasPassedOn) return NO_PROPERTIES;
+  return passedOnIn(bytes.subarray(frame.propertiesStart, frame.propertiesEnd));
+}
+
+/** The same of a will (5: 3.1.3-10). @param properties Sound ones, without their length. */
+export function passedOnIn(properties: Uint8Array): Uint8Array {
   const pieces: Uint8Array[] = [];
-  for (let at = frame.propertiesStart; at < frame.propertiesEnd;) {
-    const end = propertyEnd(bytes, at, frame.propertiesEnd)!;
-    const id = bytes[at];
-    const isOurs = id === PROPERTY.topicAlias || id === PROPERTY.messageExpiry;
-    if (!isOurs) pieces.push(bytes.subarray(at, end));
+  for (let at = 0; at < properties.length;) {
+    const id = properties[at];
+    const end = id === WILL_DELAY ? at + 5 : propertyEnd(properties, at, properties.length)!;
+    const isOurs = id === PROPERTY.topicAlias || id === PROPERTY.messageExpiry || id === WILL_DELAY;
+    if (!isOurs) pieces.push(properties.subarray(at, end));
     at = end;
   }
   return Uint8Array.from(Buffer.concat(pieces)); // No slice of a pool: it may be kept long.
@@ -52,37 +59,6 @@ export function carriedOf(passedOn: Uint8Array): Carried | undefined | "invalid"
   if (Object.keys(carried).length === 0) return undefined;
   const size = Buffer.byteLength(JSON.stringify(carried), "utf8");
   return size > LIMITS.mqttCarriedBytesMax ? "too_large" : carried;
-}
-
-/** Properties of a will, as `mqtt-packet` has them, to be passed on with it. */
-export interface WillProperties {
-  readonly payloadFormatIndicator?: boolean;
-  readonly contentType?: string;
-  readonly responseTopic?: string;
-  readonly correlationData?: Uint8Array;
-  readonly userProperties?: { readonly [name: string]: string | string[] };
-}
-
-export function encodePassedOn(properties: WillProperties): Uint8Array {
-  const pieces: Uint8Array[] = [];
-  const text = (id: number, ...values: (string | Uint8Array)[]) => {
-    pieces.push(Uint8Array.of(id));
-    for (const value of values) {
-      const bytes = Buffer.from(value as string);
-      pieces.push(Uint8Array.of(bytes.length >> 8, bytes.length & 255), bytes);
-    }
-  };
-  if (properties.payloadFormatIndicator === true) {
-    pieces.push(Uint8Array.of(PROPERTY.payloadFormat, 1));
-  }
-  const { contentType, responseTopic, correlationData, userProperties = {} } = properties;
-  if (contentType !== undefined) text(PROPERTY.contentType, contentType);
-  if (responseTopic !== undefined) text(PROPERTY.responseTopic, responseTopic);
-  if (correlationData !== undefined) text(PROPERTY.correlation, correlationData);
-  for (const [name, values] of Object.entries(userProperties)) {
-    for (const value of [values].flat()) text(PROPERTY.user, name, value);
-  }
-  return Uint8Array.from(Buffer.concat(pieces)); // No slice of a pool: it may be kept long.
 }
 
 /** What a message to a device has of its own besides: the time that is left, and who asked for it. */

@@ -22,13 +22,9 @@ export function subscribe(
   const { messageId = 0, subscriptions } = packet;
   if (messageId === 0 || subscriptions.length === 0) return violates(state, connection);
   const id = packet.properties?.subscriptionIdentifier;
-  // 5: 3.8.2.1.2, one that is not 0; 3.8.3-4, no No Local for a share.
+  // 5: 3.8.3-4.
   const isShareLocal = subscriptions.some(({ topic, nl }) => nl && topic.startsWith("$share/"));
-  if (id === 0 || isShareLocal) return violates(state, connection);
-  if (subscriptions.some(({ topic }) => isIllFormed(topic))) {
-    close(state, connection, REASON.malformed, "malformed");
-    return true;
-  }
+  if (isShareLocal) return violates(state, connection);
   const session = connection.session!;
   const prefix = connection.identity!.prefix;
   let next = session.subscriptions;
@@ -108,11 +104,6 @@ function subscriptionOf({ topic, qos, nl, rap }: ISubscription, id?: number): Su
     ...(rap === true ? { isRetainKept: true } : undefined),
     ...(id === undefined ? undefined : { id }),
   };
-}
-
-/** No UTF-8, which the decoder replaces, or U+0000 (3: 1.5.3-1/2, 5: 1.5.4-1/2). */
-function isIllFormed(filter: string): boolean {
-  return /[\0\ufffd]/.test(filter);
 }
 
 function violates(state: GatewayState, connection: Connection): true {
