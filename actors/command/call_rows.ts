@@ -1,4 +1,7 @@
-/** View `calls`: what became of the calls of each device, the newest `callsKeptMax`. */
+/**
+ * View `calls`: what became of the calls of each device, the newest `callsKeptMax`, and those before
+ * that are open still.
+ */
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Json } from "../../runtime/actor/behaviour.ts";
 import { LIMITS } from "../../runtime/limits.ts";
@@ -47,9 +50,10 @@ const UPSERT = `
 const REMOVE_ALL = "delete from calls where device = ? and version < ?";
 
 const TRIM = `
-  delete from calls where device = ?1 and (created_at, call) <= (
-    select created_at, call from calls where device = ?1
-    order by created_at desc, call desc limit 1 offset ${LIMITS.callsKeptMax})`;
+  delete from calls where device = ?1 and status not in ('queued', 'sent')
+    and (created_at, call) <= (
+      select created_at, call from calls where device = ?1
+      order by created_at desc, call desc limit 1 offset ${LIMITS.callsKeptMax})`;
 
 const SELECT = `
   select row from calls where device = ?1 and (created_at, call) < (?2, ?3)
@@ -133,7 +137,9 @@ export function createMemoryCalls(): CallRows {
       stored.set(key, { row: call, version });
       if (call.status !== "queued") return;
       const device = `${call.product}/${call.device}`;
-      for (const [id] of ofDevice(device).slice(LIMITS.callsKeptMax)) stored.delete(id);
+      for (const [id, { row: { status } }] of ofDevice(device).slice(LIMITS.callsKeptMax)) {
+        if (status !== "queued" && status !== "sent") stored.delete(id);
+      }
     },
     calls: ({ product, device, callId, status, before, limit }) =>
       ofDevice(`${product}/${device}`).map(([, { row }]) => row)

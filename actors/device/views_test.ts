@@ -109,11 +109,14 @@ function contract(name: string, open: (folder: string) => ViewsStore): void {
     withFolder(async (folder) => {
       await using store = open(folder);
       const { callsKeptMax } = LIMITS;
-      const made = Array.from(
-        { length: callsKeptMax + 5 },
-        (_, i) => callWrite(`c${i}`, i >> 1, i + 1),
-      );
-      await store.write({ writes: made, cursor: 1 });
+      const made = Array.from({ length: callsKeptMax + 5 }, (_, i) => {
+        return callWrite(`c${i}`, i >> 1, 3 * i + 1);
+      });
+      const writes = made.flatMap((queued, i) => [
+        queued,
+        callWrite(`c${i}`, i >> 1, 3 * i + 2, "expired"),
+      ]);
+      await store.write({ writes, cursor: 1 });
       const changes = [
         callWrite("c20", 10, 900, "answered"),
         callWrite("c20", 10, 800, "sent"),
@@ -145,6 +148,30 @@ function contract(name: string, open: (folder: string) => ViewsStore): void {
       });
       assert.deepEqual(await store.calls(of), []);
       assert.deepEqual(ids(await store.calls({ ...of, device: "b" })), ["other"]);
+    }));
+
+  Deno.test(`${name} views keep a call that is open, however many came and ended since`, () =>
+    withFolder(async (folder) => {
+      await using store = open(folder);
+      const { callsKeptMax } = LIMITS;
+      const since = Array.from({ length: callsKeptMax + 5 }, (_, i) => [
+        callWrite(`c${i}`, 10 + i, 3 * i + 10),
+        callWrite(`c${i}`, 10 + i, 3 * i + 11, "expired"),
+      ]);
+      const waits = [
+        callWrite("waits", 1, 1),
+        callWrite("out", 2, 2),
+        callWrite("out", 2, 3, "sent"),
+      ];
+      await store.write({ writes: [...waits, ...since.flat()], cursor: 1 });
+      const of = { product: "p", device: "a", limit: 1_000 };
+      const rows = await store.calls(of);
+      assert.equal(rows.length, callsKeptMax + 2);
+      const left = rows.slice(-2).map(({ callId, status }) => [callId, status]);
+      assert.deepEqual(left, [["out", "sent"], ["waits", "queued"]]);
+      const ends = callWrite("waits", 1, 2_000, "answered");
+      await store.write({ writes: [ends, callWrite("next", 900, 2_001)], cursor: 2 });
+      assert.deepEqual(await store.calls({ ...of, callId: "waits" }), [], "it gives way now");
     }));
 
   Deno.test(`${name} views take hostile keys as keys`, () =>

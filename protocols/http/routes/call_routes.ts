@@ -151,7 +151,9 @@ function listCalls(ports: HttpPorts): Route {
     path: `${DEVICE_PATH}/calls`,
     tag: "calls",
     summary: "Lists calls of a device",
-    description: `Newest first; the last ${LIMITS.callsKeptMax} of a device are kept.`,
+    description:
+      `Newest first; the last ${LIMITS.callsKeptMax} of a device are kept, and older ones ` +
+      "that are open still.",
     params: DEVICE_PARAMS,
     query: z.strictObject({
       limit: LIMIT.optional(),
