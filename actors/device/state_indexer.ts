@@ -2,6 +2,8 @@
  * Keeps the index of values up with committed states: those that changed, and once after each start all
  * of them, since what changed meanwhile is told to nobody. It works a share of the time only; what changes
  * faster than that is indexed with its last value, later.
+ *
+ * Damage of `log.db` holds up no other device: what cannot be read is left as the index had it.
  */
 import type { Address, Partition } from "../../runtime/actor/address.ts";
 import { idOf, kindOf, PARTITIONS } from "../../runtime/actor/address.ts";
@@ -13,7 +15,7 @@ import type { TakenChanges } from "../../runtime/log/changed_states.ts";
 import type { StateReader } from "../../runtime/log/state_reader.ts";
 import type { Logger } from "../../runtime/logger.ts";
 import type { DeviceState } from "./messages.ts";
-import type { DeviceValues, PropertyIndex } from "./property_index.ts";
+import { type DeviceValues, isDamage, type PropertyIndex } from "./property_index.ts";
 
 export interface StateIndexerOptions {
   readonly states: Pick<StateReader, "read" | "page">;
@@ -35,6 +37,8 @@ const KIND = "device";
 const PAUSE_MS_MIN = 5;
 const BACKOFF_MS = 250;
 const BACKOFF_MS_MAX = 30_000;
+/** What cannot be read is told once in this time: it may be asked for with each change. */
+const TELL_MS = 60_000;
 
 /** Where the look at all states stands: first each partition's, then each key of the index. */
 type Walk =
@@ -72,6 +76,8 @@ class IndexerLoop {
   readonly #options: StateIndexerOptions;
   readonly #stopped = Promise.withResolvers<void>();
   #isStopping = false;
+  #unreadable = 0;
+  #toldAtMs = -Infinity;
 
   constructor(options: StateIndexerOptions) {
     this.#options = options;
@@ -115,13 +121,25 @@ class IndexerLoop {
   }
 
   #read(addresses: readonly Address[]): DeviceValues[] {
+    const stored = addresses.filter((address) => kindOf(address) === KIND)
+      .flatMap((address) => this.#undamaged(address, () => [this.#stored(address)]) ?? []);
+    return this.#valuesOf(stored);
+  }
+
+  #stored(address: Address): MaybeStored {
     const { states, partitionOf } = this.#options;
-    return this.#valuesOf(
-      addresses.filter((address) => kindOf(address) === KIND).map((address) => ({
-        address,
-        state: states.read(partitionOf(address), address),
-      })),
-    );
+    return { address, state: states.read(partitionOf(address), address) };
+  }
+
+  /** What `read` gives; undefined: it stands on a damaged page. */
+  #undamaged<Value>(address: Address, read: () => Value): Value | undefined {
+    try {
+      return read();
+    } catch (fault) {
+      if (!isDamage(fault)) throw fault;
+      this.#tell(address, fault);
+      return undefined;
+    }
   }
 
   /** One state that cannot be read holds up no other: what the index had of it stays. */
@@ -130,10 +148,20 @@ class IndexerLoop {
       try {
         return [valuesOf(address, state)];
       } catch (fault) {
-        this.#options.logger.error("state not indexed", { address, fault: messageOf(fault) });
+        this.#tell(address, fault);
         return [];
       }
     });
+  }
+
+  #tell(address: Address, fault: unknown): void {
+    const { clock, logger } = this.#options;
+    this.#unreadable++;
+    if (clock.monotonicMs() - this.#toldAtMs < TELL_MS) return;
+    const count = this.#unreadable;
+    logger.error("states not indexed", { address, count, fault: messageOf(fault) });
+    this.#unreadable = 0;
+    this.#toldAtMs = clock.monotonicMs();
   }
 
   #write(devices: readonly DeviceValues[]): void {
@@ -143,12 +171,16 @@ class IndexerLoop {
   /** One slice of the look at all states. */
   #goOn(): void {
     const { walk } = this;
-    const { states, index, partitionOf } = this.#options;
+    const { states, index } = this.#options;
     const limit = DEVICE_LIMITS.indexSliceStates;
     if (walk.type === "states") {
-      const page = states.page(walk.partition, KIND, walk.after, limit);
+      const { partition, after } = walk;
+      // Behind a damaged page there is no going on: what stands there is found when it changes.
+      const page = this.#undamaged(after || `${KIND}/`, () => {
+        return states.page(partition, KIND, after, limit);
+      }) ?? [];
       this.#write(this.#valuesOf(page));
-      const next = walk.partition + 1;
+      const next = partition + 1;
       if (page.length === limit) this.walk = { ...walk, after: page.at(-1)!.address };
       else if (next < PARTITIONS) this.walk = { type: "states", partition: next, after: "" };
       else this.walk = { type: "keys", after: "" };
@@ -156,7 +188,8 @@ class IndexerLoop {
       const keys = index.keysAfter(walk.after, limit);
       const gone = keys.filter((key) => {
         const address = `${KIND}/${key}`;
-        return states.read(partitionOf(address), address) === undefined;
+        const stored = this.#undamaged(address, () => this.#stored(address));
+        return stored !== undefined && stored.state === undefined;
       });
       this.#write(gone.map((key) => ({ key, values: undefined })));
       if (keys.length === limit) this.walk = { type: "keys", after: keys.at(-1)! };

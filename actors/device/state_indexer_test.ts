@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { encodeEnvelope, NO_TRAITS } from "../../runtime/actor/state_codec.ts";
 import { DEVICE_LIMITS } from "../../runtime/device_limits.ts";
 import { ChangedStates } from "../../runtime/log/changed_states.ts";
-import { silentLogger } from "../../runtime/logger.ts";
+import { createLogger } from "../../runtime/logger.ts";
 import { createManualClock } from "../../test/support/manual_clock.ts";
 import type { DeviceValues } from "./property_index.ts";
 import { startStateIndexer } from "./state_indexer.ts";
@@ -21,16 +21,19 @@ class Place {
   onTake = () => {};
   faults = 0;
   writes = 0;
+  /** Reading it finds a damaged page. */
+  damaged: string | undefined;
+  readonly logged: string[] = [];
 
   start() {
     const order = () => [...this.stored.keys()].sort();
     return startStateIndexer({
       states: {
-        read: (partition, address) => partition === 3 ? this.stored.get(address) : undefined,
+        read: (partition, address) => partition === 3 ? this.#stateOf(address) : undefined,
         page: (partition, kind, after, limit) =>
           (partition === 3 ? order() : [])
             .filter((address) => address.startsWith(`${kind}/`) && address > after)
-            .slice(0, limit).map((address) => ({ address, state: this.stored.get(address)! })),
+            .slice(0, limit).map((address) => ({ address, state: this.#stateOf(address)! })),
       },
       index: {
         write: (devices) => this.#write(devices),
@@ -43,8 +46,18 @@ class Place {
         return Promise.resolve(this.changed.take(limit));
       },
       clock: this.clock,
-      logger: silentLogger,
+      logger: createLogger({
+        level: "debug",
+        write: (line) => void this.logged.push(line),
+        nowMs: this.clock.nowMs,
+        isText: true,
+      }),
     });
+  }
+
+  #stateOf(address: string): Uint8Array | undefined {
+    if (address !== this.damaged) return this.stored.get(address);
+    throw Object.assign(new Error("database disk image is malformed"), { errcode: 11 });
   }
 
   set(device: string, value: number): void {
@@ -139,4 +152,22 @@ Deno.test("a state that cannot be read holds up no other", async () => {
   place.set("d", 4);
   await place.clock.advance(DEVICE_LIMITS.indexEveryMs);
   assert.equal(place.indexed.get("p/d"), 4);
+});
+
+Deno.test("a damaged page of states holds up no other, and does not fill the log", async () => {
+  const place = new Place();
+  const all = ["a", "b", "c"];
+  for (const device of all) place.stored.set(`device/p/${device}`, encoded(1));
+  for (const device of all) place.indexed.set(`p/${device}`, 1);
+  place.damaged = "device/p/b";
+  await using indexer = place.start();
+  for (let turn = 0; turn < 200 && !indexer.isComplete; turn++) await place.clock.advance(100);
+  assert.ok(indexer.isComplete);
+  for (let value = 2; value < 20; value++) {
+    for (const device of all) place.set(device, value);
+    await place.clock.advance(DEVICE_LIMITS.indexEveryMs);
+    assert.deepEqual([...place.indexed], [["p/a", value], ["p/b", 1], ["p/c", value]]);
+  }
+  assert.equal(place.logged.length, 1, place.logged.join("\n"));
+  assert.match(place.logged[0]!, /states not indexed.*malformed/);
 });
