@@ -2,8 +2,8 @@
 import type { Json } from "../../runtime/actor/behaviour.ts";
 
 /** A cell that begins so is taken for a formula by spreadsheets (OWASP, "CSV Injection"). */
-const FORMULA = /^'*[=+\-@\t\r]/; // One that has guards already gets another, to be read back.
-const GUARDED = /^'+[=+\-@\t\r]/;
+const FORMULA = /^'*[=+\-@＝＋－＠\t\r\n]/; // One that has guards already gets another, to be read back.
+const GUARDED = /^'+[=+\-@＝＋－＠\t\r\n]/;
 const QUOTED = /[",\r\n]|^\s|\s$/;
 
 /** Cells of one line, with its end. Numbers cannot be formulas; texts are guarded by `'`. */

@@ -5,7 +5,7 @@ import { readSeed } from "../../test/support/seed.ts";
 import { cellOfValue, cellsOf, csvLine, valueOfCell } from "./csv.ts";
 
 Deno.test("cells that a spreadsheet would run are guarded, numbers are not", () => {
-  for (const start of ["=", "+", "-", "@", "\t", "\r"]) {
+  for (const start of ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"]) {
     const line = csvLine([`${start}cmd|' /C calc'!A0`, "b"]);
     assert.match(line, /^"?'/, JSON.stringify(line));
   }
@@ -18,7 +18,9 @@ Deno.test("what was written is read back, whatever it is", () => {
   const seed = readSeed();
   const text = fc.oneof(
     fc.string({ unit: "binary" }),
-    fc.string({ unit: fc.constantFrom("=", "+", "-", "@", "\t", "'", '"', ",", " ", "a", "1") }),
+    fc.string({
+      unit: fc.constantFrom("=", "+", "-", "@", "＝", "\t", "'", '"', ",", " ", "a", "1"),
+    }),
   ).filter((one) => !/[\r\n]/.test(one));
   fc.assert(
     fc.property(fc.array(text, { minLength: 1, maxLength: 6 }), (cells) => {
