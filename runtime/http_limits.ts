@@ -20,6 +20,11 @@ export const HTTP_LIMITS = {
   pollAwayMs: 60_000,
   /** Devices that poll, waiting or not; at the bound the one away longest goes offline early. */
   pollSessionsMax: 50_000,
+  /**
+   * Searches of devices that one caller has under way. They take turns on one thread: too many make
+   * those of others wait.
+   */
+  searchesOfCallerMax: 16,
 } as const;
 
 assert(

@@ -1,7 +1,11 @@
 /** Searches of devices over HTTP: what is found, and filters and cursors that mean harm. */
 import assert from "node:assert/strict";
+import type { Device } from "../../actors/device/device_row.ts";
+import { accepted, type Outcome, type Page } from "../../actors/registry/outcome.ts";
+import { HTTP_LIMITS } from "../../runtime/http_limits.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import { HttpHarness } from "../../test/support/http_harness.ts";
+import { waitFor } from "../../test/support/wait.ts";
 
 const LIST = "/api/v1/devices";
 
@@ -129,4 +133,33 @@ Deno.test("a cursor that was forged is refused, or goes on in the caller's own d
     assert.equal(status, 200, JSON.stringify(body));
     assert.equal(body.items.length, count, JSON.stringify(parts));
   }
+});
+
+Deno.test("a caller has so many searches under way, and holds up nobody else with more", async () => {
+  const waiting: (() => void)[] = [];
+  const list = () =>
+    new Promise<Outcome<Page<Device>>>((resolve) =>
+      waiting.push(() => resolve(accepted({ items: [], nextCursor: null })))
+    );
+  const finder = { list, count: () => Promise.resolve(0) };
+  await using harness = await HttpHarness.start({ finder });
+  const [busy, other] = [await harness.key("devices:read"), await harness.key("devices:read")];
+  const search = (headers: Record<string, string>) => harness.send("GET", LIST, { headers });
+  const untilWaiting = (count: number) =>
+    waitFor(() => waiting.length === count, { what: `${count} searches`, withinMs: 10_000 });
+  const max = HTTP_LIMITS.searchesOfCallerMax;
+  const held = Array.from({ length: max }, () => search(busy));
+  await untilWaiting(max);
+  const refused = await search(busy);
+  assert.equal(refused.status, 429);
+  assert.equal(refused.headers.get("retry-after"), "1");
+  assert.match((await refused.json()).detail, /16 of this caller/);
+  held.push(search(other));
+  await untilWaiting(max + 1);
+  for (const answer of waiting.splice(0)) answer();
+  for (const answer of held) assert.equal((await answer).status, 200);
+  const again = search(busy);
+  await untilWaiting(1);
+  waiting.pop()!();
+  assert.equal((await again).status, 200);
 });

@@ -2,10 +2,12 @@
 import { z } from "@hono/zod-openapi";
 import { NotFoundError } from "../../../runtime/errors.ts";
 import { DEVICE_LIMITS } from "../../../runtime/device_limits.ts";
+import { HTTP_LIMITS } from "../../../runtime/http_limits.ts";
 import { LIMITS } from "../../../runtime/limits.ts";
 import { DEVICE_STATUSES } from "../../../actors/device/finder_conditions.ts";
 import { parseConditions } from "../../../actors/device/property_condition.ts";
 import type { DevicePatch, DeviceWithSecret } from "../../../actors/device/registry.ts";
+import { CallerSlots } from "../caller_slots.ts";
 import { valueOf } from "../outcome_answers.ts";
 import type { HttpPorts } from "../ports.ts";
 import { ProblemError } from "../problem.ts";
@@ -226,6 +228,7 @@ function createDevice(ports: HttpPorts): Route {
 }
 
 function listDevices(ports: HttpPorts): Route {
+  const searches = new CallerSlots("searches of devices", HTTP_LIMITS.searchesOfCallerMax);
   return createRoute({
     method: "get",
     path: "/api/v1/devices",
@@ -235,7 +238,8 @@ function listDevices(ports: HttpPorts): Route {
       "By product and device, or as `sort` says. A page may be short, even empty, while " +
       "`nextCursor` is not null. A count looks at " +
       `no more than ${LIMITS.countRowsMax} devices one by one, beyond it \`count\` is null; all ` +
-      "devices without a filter are always counted.",
+      "devices without a filter are always counted. A caller may have " +
+      `${HTTP_LIMITS.searchesOfCallerMax} under way.`,
     query: z.strictObject({
       ...LIST_QUERY,
       sort: sortBy(
@@ -260,19 +264,20 @@ function listDevices(ports: HttpPorts): Route {
         example: { items: [EXAMPLE], nextCursor: null },
       },
     },
-    async handle({ query, caller }) {
-      const { count: isCounted, group, property: properties, ...rest } = query;
-      const { project } = caller!;
-      const groups = group === undefined
-        ? undefined
-        : await ports.groups.withNested(project, group);
-      const limit = query.limit ?? 50;
-      const asked = definedOf({ ...rest, groups, properties, project, limit });
-      const page = valueOf(await ports.finder.list(asked), "query.");
-      const { cursor: _cursor, sort: _sort, limit: _limit, ...filter } = asked;
-      const count = isCounted ? await ports.finder.count(filter) : undefined;
-      return answerPage(await viewDevices(ports, page.items), page.nextCursor, count);
-    },
+    handle: ({ query, caller }) =>
+      searches.within(caller!, async () => {
+        const { count: isCounted, group, property: properties, ...rest } = query;
+        const { project } = caller!;
+        const groups = group === undefined
+          ? undefined
+          : await ports.groups.withNested(project, group);
+        const limit = query.limit ?? 50;
+        const asked = definedOf({ ...rest, groups, properties, project, limit });
+        const page = valueOf(await ports.finder.list(asked), "query.");
+        const { cursor: _cursor, sort: _sort, limit: _limit, ...filter } = asked;
+        const count = isCounted ? await ports.finder.count(filter) : undefined;
+        return answerPage(await viewDevices(ports, page.items), page.nextCursor, count);
+      }),
   });
 }
 
