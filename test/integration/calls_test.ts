@@ -1,8 +1,9 @@
 /** Service calls through the whole program: real clients, a real crash, real time. */
 import assert from "node:assert/strict";
-import { connectAsync, type MqttClient } from "mqtt";
+import { connect, type MqttClient } from "mqtt";
 import { systemClock } from "../../runtime/clock.ts";
 import type { DeviceLogin } from "../bench/load/options.ts";
+import { EventReader } from "../support/event_reader.ts";
 import { requirePeer } from "../support/peers.ts";
 import { startRoost, type TestRoost } from "../support/roost.ts";
 import type { RoostApi } from "../support/roost_api.ts";
@@ -33,7 +34,7 @@ class Pump implements AsyncDisposable {
 
   /** @param filter Undefined: the subscription of the session lasts. */
   static async connect(roost: TestRoost, login: DeviceLogin, filter?: string): Promise<Pump> {
-    const client = await connectAsync(roost.urls.mqtt, {
+    const client = connect(roost.urls.mqtt, {
       protocolVersion: 5,
       clean: false,
       properties: { sessionExpiryInterval: 3_600 },
@@ -42,7 +43,13 @@ class Pump implements AsyncDisposable {
       password: login.secret,
       reconnectPeriod: 0,
     });
+    // It listens before it is connected: to a session that lasts, calls come right behind the CONNACK.
     const pump = new Pump(client);
+    const connected = new Promise((resolve, reject) => {
+      client.once("connect", resolve);
+      client.once("error", reject);
+    });
+    await within(connected, "the CONNACK", WITHIN_MS);
     if (filter !== undefined) await client.subscribeAsync(filter, { qos: 1 });
     return pump;
   }
@@ -77,6 +84,49 @@ async function statusBecomes(api: RoostApi, callId: string, status: string): Pro
     return actual.status === status ? actual : undefined;
   }, { what: `the call to be ${status}`, withinMs: WITHIN_MS, actual: () => actual });
 }
+
+async function follow(api: RoostApi): Promise<EventReader> {
+  const answer = await api.fetch("GET", "/api/v1/live?topics=device/pump/p-1");
+  assert.equal(answer.status, 200);
+  const feed = new EventReader(answer.body!);
+  await within(feed.nextOf("hello"), "the feed", WITHIN_MS);
+  return feed;
+}
+
+/** What the feed tells next of a call. */
+async function told(feed: EventReader): Promise<readonly [string, string]> {
+  const { data } = await within(feed.nextOf("call"), "a call on the feed", WITHIN_MS);
+  return [data.value.callId, data.value.status];
+}
+
+Deno.test("each state of a queued call is told live, also over kill -9", async () => {
+  await using roost = await startRoost();
+  const { api, login } = await provision(roost);
+  const expiresAt = systemClock.nowMs() + 3_600_000;
+  let waits: string;
+  {
+    await using feed = await follow(api);
+    waits = (await queue(api, { delay: 1 }, expiresAt)).callId;
+    assert.deepEqual(await told(feed), [waits, "queued"]);
+    const gone = (await queue(api, { delay: 2 }, expiresAt)).callId;
+    assert.deepEqual(await told(feed), [gone, "queued"]);
+    await api.request("DELETE", `${DEVICE}/calls/${gone}`);
+    assert.deepEqual(await told(feed), [gone, "cancelled"]);
+    const late = (await queue(api, { delay: 3 }, systemClock.nowMs() + 500)).callId;
+    assert.deepEqual(await told(feed), [late, "queued"]);
+    assert.deepEqual(await told(feed), [late, "expired"]);
+    await using pump = await Pump.connect(roost, login, CALLS);
+    assert.deepEqual(await told(feed), [waits, "sent"]);
+    await pump.next();
+    await roost.kill();
+  }
+  await roost.start();
+  await using feed = await follow(await roost.api());
+  await using pump = await Pump.connect(roost, login);
+  const { topic } = await pump.next();
+  await pump.reply(topic, { ok: true, output: {} });
+  assert.deepEqual(await told(feed), [waits, "answered"]);
+});
 
 Deno.test("queued calls survive kill -9, and go to the device in order when it returns", async () => {
   await using roost = await startRoost();
