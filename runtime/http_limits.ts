@@ -25,6 +25,13 @@ export const HTTP_LIMITS = {
    * those of others wait.
    */
   searchesOfCallerMax: 16,
+  /**
+   * Posts of one device that are known by their `Idempotency-Key`, 44 B each, all of them written with
+   * each such post. Too few: a device that sends many at once is not known by the first any more.
+   */
+  keyedPostsMax: 64,
+  /** Devices whose keyed posts are in memory, about 10 KB each; of others their row is read. */
+  keyedDevicesCachedMax: 2_000,
 } as const;
 
 assert(

@@ -13,6 +13,7 @@ import { readerChildren } from "../actors/reader_children.ts";
 import { keySourceOf } from "../actors/registry/master_keys.ts";
 import { gatewayChildren } from "../protocols/gateway_children.ts";
 import { treeView } from "../protocols/http/cluster_views.ts";
+import { keyedPostsRow } from "../protocols/http/device_repeats.ts";
 import { ConsoleSite } from "../protocols/http/console/site.ts";
 import { siteBuildChild } from "../protocols/http/console/site_build.ts";
 import { rowsOfDevice } from "../protocols/mqtt/rows_of_device.ts";
@@ -191,7 +192,8 @@ class Node {
       remove: (product, device) => {
         const name = `${product}/${device}`;
         log.traces.forget(name);
-        return log.tell(`device/${name}`, REMOVED, rowsOfDevice(name));
+        const rows = [...rowsOfDevice(name), { key: keyedPostsRow(name) }];
+        return log.tell(`device/${name}`, REMOVED, rows);
       },
       send: (address, body) => log.tell(address, body),
     });

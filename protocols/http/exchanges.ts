@@ -14,7 +14,9 @@ export interface Exchange {
   readonly startedAtMs: number;
   /** Bytes of the reading budget that it holds until its body is here. */
   reserved: number;
-  /** Append that carries the record; 0 while the body is read; Infinity: another way (`handIn`). */
+  /** Its body is here. */
+  isRead: boolean;
+  /** Append that carries the record; 0: none yet; Infinity: another way (`handIn`). */
   append: number;
   /** Answer once the append is durable. */
   accepted: Response | undefined;
@@ -78,6 +80,7 @@ export class Exchanges {
     const exchange: Exchange = {
       startedAtMs: this.#clock.monotonicMs(),
       reserved: reserve,
+      isRead: false,
       append: 0,
       accepted: undefined,
       resolve,
@@ -91,7 +94,7 @@ export class Exchanges {
     return exchange;
   }
 
-  /** Those of the device whose body is still read are marked: they were let in before. */
+  /** Those of the device that are not offered yet are marked: they were let in before. */
   revoke(device: string): void {
     for (const exchange of this.#open) {
       if (exchange.append === 0 && exchange.device === device) exchange.isRevoked = true;
@@ -102,6 +105,7 @@ export class Exchanges {
   received(exchange: Exchange): void {
     this.#readingBytes -= exchange.reserved;
     exchange.reserved = 0;
+    exchange.isRead = true;
   }
 
   carry(exchange: Exchange, append: number, accepted: Response): void {

@@ -5,7 +5,7 @@
  * The order of a post, which no refusal may change:
  * 1. path, credentials, rate: nothing of the body is read for a stranger.
  * 2. room, body (bounded, with a deadline), decode against the thing model.
- * 3. `offer`, and 202 only once the append is durable.
+ * 3. `offer`, and 202 only once the append is durable. Under an `Idempotency-Key`, once.
  */
 import { Buffer } from "node:buffer";
 import type { Issue } from "../../runtime/errors.ts";
@@ -14,7 +14,12 @@ import type { Ingress } from "../../runtime/log/ingress.ts";
 import type { DeviceTokens } from "../../actors/device/device_tokens.ts";
 import type { TraceFacts } from "../../actors/device/message_ring.ts";
 import { factsOf, type MessageTraces } from "../../actors/device/message_traces.ts";
-import { decodeEvent, decodeUplink, detailOf } from "../../actors/device/uplink.ts";
+import {
+  type DecodedUplink,
+  decodeEvent,
+  decodeUplink,
+  detailOf,
+} from "../../actors/device/uplink.ts";
 import {
   type BodyCoding,
   codingOf,
@@ -23,18 +28,28 @@ import {
   jsonBodyOf,
   TAKEN_CODINGS,
 } from "./body_coding.ts";
+import { faultResponse } from "./device_faults.ts";
 import { DeviceGate, type GatePorts } from "./device_gate.ts";
 import type { DevicePoster } from "./device_logins.ts";
 import { DevicePolls, type PollPorts } from "./device_polls.ts";
 import { DeviceReads } from "./device_reads.ts";
+import {
+  type DevicePosts,
+  DeviceRepeats,
+  type DeviceRepeatsPorts,
+  type KeyedPost,
+  type PostName,
+  postNameOf,
+} from "./device_repeats.ts";
 import { DeviceReplies, type ReplyPorts, replyTopic } from "./device_replies.ts";
 import { type Exchange, Exchanges } from "./exchanges.ts";
 import type { FailureGate } from "./failure_gate.ts";
 import { INGEST_METHODS, type IngestPath, parseIngestPath } from "./ingest_path.ts";
 import { problemResponse } from "./problem.ts";
+import { KEY_HEADER, keyRefusal, REPLAYED_HEADER } from "./repeats.ts";
 import { withRate } from "./token_buckets.ts";
 
-export interface IngestPorts extends GatePorts, PollPorts, ReplyPorts {
+export interface IngestPorts extends GatePorts, PollPorts, ReplyPorts, DeviceRepeatsPorts {
   readonly ingress: Ingress;
   readonly tokens: Pick<DeviceTokens, "check" | "issue">;
   readonly traces: Pick<MessageTraces, "accept" | "refuse">;
@@ -44,6 +59,14 @@ export interface IngestPorts extends GatePorts, PollPorts, ReplyPorts {
 interface BodyForm {
   readonly coding: BodyCoding;
   readonly isCbor: boolean;
+  /** It is to be taken once under this `Idempotency-Key`. */
+  readonly key?: string;
+}
+
+/** A post that has a key, under which nothing was taken yet. */
+interface FirstPost {
+  readonly posts: DevicePosts;
+  readonly name: PostName;
 }
 
 const JSON_HEADERS = { headers: { "content-type": "application/json" }, status: 202 };
@@ -58,6 +81,7 @@ export class Ingest implements Disposable {
   readonly #exchanges: Exchanges;
   readonly #replies: DeviceReplies;
   readonly #reads: DeviceReads;
+  readonly #repeats: DeviceRepeats;
   readonly polls: DevicePolls;
   readonly #unlisten: readonly (() => void)[];
   readonly #accepted: string[] = [];
@@ -67,12 +91,14 @@ export class Ingest implements Disposable {
     this.#gate = new DeviceGate(ports, failures);
     this.#replies = new DeviceReplies(ports);
     this.#reads = new DeviceReads(ports);
+    this.#repeats = new DeviceRepeats(ports);
     this.polls = new DevicePolls(ports, this.#gate);
     this.#exchanges = new Exchanges(ports.clock, (exchange) => this.#late(exchange));
     this.#unlisten = [
       ports.ingress.onSettled((append) => this.#exchanges.settle(append)),
       ports.directory.onRevoked((product, device, reason) => {
         this.#exchanges.revoke(`${product}/${device}`);
+        if (reason === "device_deleted") this.#repeats.forget(`${product}/${device}`);
         this.polls.revoke(product, device, reason);
       }),
     ];
@@ -151,6 +177,8 @@ export class Ingest implements Disposable {
       const detail = codingRefusal(headers.get("content-encoding")!);
       return this.#gate.refuse("media-type", detail, instance, { headers: TAKEN_CODINGS });
     }
+    const badKey = form.key === undefined ? undefined : keyRefusal(form.key);
+    if (badKey !== undefined) return this.#gate.refuse("invalid", badKey, instance);
     const announced = headers.get("content-length");
     const length = announced === null ? LIMITS.payloadBytesMax : Number(announced);
     if (!(length <= LIMITS.payloadBytesMax)) return this.#tooLarge(instance, announced!);
@@ -192,14 +220,74 @@ export class Ingest implements Disposable {
       bytes = decoded.bytes;
     }
     if (path.kind === "reply") this.#reply(exchange, poster, path, bytes);
-    else this.#offer(exchange, poster, path, bytes);
+    else if (form.key === undefined) this.#offer(exchange, poster, path, bytes);
+    else {
+      this.#offerOnce(exchange, poster, path, bytes, form.key).catch((fault) => {
+        const { instance } = exchange;
+        this.#exchanges.finish(exchange, faultResponse(fault, instance, this.#ports.logger));
+      });
+    }
   }
 
-  #offer(exchange: Exchange, poster: DevicePoster, path: IngestPath, bytes: Uint8Array): void {
-    const { directory, ingress, clock } = this.#ports;
-    const decoded = path.event === undefined
-      ? decodeUplink(bytes, directory, poster.product, clock.nowMs())
-      : decodeEvent(bytes, path.event, directory, poster.product, clock.nowMs());
+  async #offerOnce(
+    exchange: Exchange,
+    poster: DevicePoster,
+    path: IngestPath,
+    bytes: Uint8Array,
+    key: string,
+  ): Promise<void> {
+    const posts = await this.#repeats.postsOf(poster.key);
+    if (exchange.resolve === undefined || this.#isLate(exchange, poster)) return;
+    const name = postNameOf(key, topicOf(path), bytes);
+    const first = posts.find(name);
+    if (first === undefined) this.#offer(exchange, poster, path, bytes, { posts, name });
+    else if (first.print === name.print) this.#repeat(exchange, poster, path, bytes, first);
+    else {
+      const detail = `Cannot take this ${KEY_HEADER}: it was used for another message`;
+      const { instance } = exchange;
+      const code = "idempotency-key-reused";
+      this.#exchanges.finish(exchange, this.#gate.refuse(code, detail, instance));
+    }
+  }
+
+  /** As the first one was answered, once that is durable. */
+  #repeat(
+    exchange: Exchange,
+    poster: DevicePoster,
+    path: IngestPath,
+    bytes: Uint8Array,
+    { atMs, points, append }: KeyedPost,
+  ): void {
+    const decoded = this.#decode(poster, path, bytes, atMs);
+    // Another model may refuse today what it accepted.
+    const answer = this.#acceptedAnswer(points, decoded.ok ? decoded.refused : []);
+    answer.headers.set(REPLAYED_HEADER, "true");
+    if (append <= this.#ports.ingress.settled) this.#exchanges.finish(exchange, answer);
+    else this.#exchanges.carry(exchange, append, answer);
+  }
+
+  #decode(
+    { product }: DevicePoster,
+    { event }: IngestPath,
+    bytes: Uint8Array,
+    nowMs: number,
+  ): DecodedUplink {
+    const { directory } = this.#ports;
+    return event === undefined
+      ? decodeUplink(bytes, directory, product, nowMs)
+      : decodeEvent(bytes, event, directory, product, nowMs);
+  }
+
+  #offer(
+    exchange: Exchange,
+    poster: DevicePoster,
+    path: IngestPath,
+    bytes: Uint8Array,
+    first?: FirstPost,
+  ): void {
+    const { ingress, clock } = this.#ports;
+    const atMs = clock.nowMs();
+    const decoded = this.#decode(poster, path, bytes, atMs);
     if (!decoded.ok) {
       this.#ports.countRefused(decoded.code);
       const code = decoded.code === "too_large" ? "too-large" : "invalid";
@@ -214,19 +302,24 @@ export class Ingest implements Disposable {
       return;
     }
     if (this.#isLate(exchange, poster)) return;
-    const append = ingress.offer(poster.target, decoded.parts);
+    const { parts, points, refused } = decoded;
+    const append = first === undefined
+      ? ingress.offer(poster.target, parts)
+      : first.posts.offer(poster.target, parts, { ...first.name, atMs, points });
     if (append === undefined) {
       this.#exchanges.finish(exchange, overloaded("The log is behind", exchange.instance));
       return;
     }
-    const { points, refused } = decoded;
     this.#trace(poster, path, bytes.length, append, factsOf(refused));
     for (const issue of refused) this.#ports.countRefused(`point_${issue.rule}`);
-    const answer = refused.length === 0
+    this.#exchanges.carry(exchange, append, this.#acceptedAnswer(points, refused));
+    ingress.flushIfDue();
+  }
+
+  #acceptedAnswer(points: number, refused: readonly Issue[]): Response {
+    return refused.length === 0
       ? new Response(this.#acceptedBody(points), JSON_HEADERS)
       : new Response(JSON.stringify({ accepted: points, refused }), PARTIAL_HEADERS);
-    this.#exchanges.carry(exchange, append, answer);
-    ingress.flushIfDue();
   }
 
   /** @param append 0: it is refused. */
@@ -283,6 +376,9 @@ export class Ingest implements Disposable {
   #late(exchange: Exchange): Response {
     const bound = `acknowledgeMsMax is ${LIMITS.acknowledgeMsMax}`;
     const { instance } = exchange;
+    if (exchange.append === 0 && exchange.isRead) {
+      return overloaded(`The keys of the device cannot be read in time: ${bound}`, instance);
+    }
     if (exchange.append === 0) {
       return this.#gate.refuse("body-timeout", `Cannot read the body: ${bound}`, instance);
     }
@@ -309,6 +405,8 @@ function formOf(headers: Headers): BodyForm | undefined {
   const coding = codingOf(headers.get("content-encoding"));
   if (coding === undefined) return undefined;
   const isCborType = isCbor(headers.get("content-type"));
+  const key = headers.get(KEY_HEADER);
+  if (key !== null) return { coding, isCbor: isCborType, key };
   return coding === "identity" && !isCborType ? PLAIN : { coding, isCbor: isCborType };
 }
 

@@ -72,6 +72,7 @@ export function httpPortsOf(node: NodeView): HttpPorts {
     },
     peekState: (address) => peekAt<DeviceState>(log, address),
     peekCalls: (address) => peekAt<CommandState>(log, address),
+    readRow: (key) => log.gatewayRow(key),
     link: node.link,
     presence: async (names) => await views().presence(names),
     finder: {

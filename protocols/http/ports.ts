@@ -124,6 +124,8 @@ export interface HttpPorts {
   peekState(address: string): Promise<DeviceState | undefined>;
   /** Committed open calls of a device; undefined if there are none. */
   peekCalls(address: string): Promise<CommandState | undefined>;
+  /** A row of gateways, as far as it is durable. */
+  readRow(key: string): Promise<Uint8Array | undefined>;
   /** What devices that poll are told to their actors by. */
   readonly link: LinkPorts;
   /** Rows of view `presence` by `{product}/{device}`; devices without a row are absent. */

@@ -114,10 +114,8 @@ function keyedRequestOf(
 ): KeyedRequest | undefined {
   const key = request.headers.get(KEY_HEADER);
   if (key === null || caller === undefined || credential === undefined) return undefined;
-  const max = LIMITS.idempotencyKeyCharactersMax;
-  if (key.length > max || !PRINTABLE.test(key)) {
-    const message = `Cannot take an ${KEY_HEADER} of ${key.length} characters: 1 to ${max} of ` +
-      "printable ASCII";
+  const message = keyRefusal(key);
+  if (message !== undefined) {
     throw new InvalidError(message, [{ path: `header.${KEY_HEADER}`, rule: "key", message }]);
   }
   // A device's secret is as safe in this hash as in its own, which is SHA-256 too. A password is not.
@@ -128,6 +126,13 @@ function keyedRequestOf(
     .update(bytes).digest();
   const { project, type, id } = caller;
   return { project, caller: `${type}:${id}`, key, print, credential };
+}
+
+/** Why a key is none; undefined: it is one. */
+export function keyRefusal(key: string): string | undefined {
+  const max = LIMITS.idempotencyKeyCharactersMax;
+  if (key.length <= max && PRINTABLE.test(key)) return undefined;
+  return `Cannot take an ${KEY_HEADER} of ${key.length} characters: 1 to ${max} of printable ASCII`;
 }
 
 function keptOf(route: Route, answer: Answer): KeptAnswer {

@@ -3,6 +3,7 @@
  * what the other does not. A handler only translates: ask, and map the answer.
  */
 import { type OpenAPIHono, z } from "@hono/zod-openapi";
+import { HTTP_LIMITS } from "../../runtime/http_limits.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import { DEFAULT_PROJECT } from "../../actors/registry/registry_store.ts";
 import { type Policy, policyOf } from "./policy.ts";
@@ -54,6 +55,8 @@ export interface RouteSpec<P extends z.ZodObject, Q extends z.ZodObject, B exten
   readonly action?: string;
   /** The handler reads the request itself: parameters and body are for the document only. */
   readonly isRaw?: boolean;
+  /** The handler honours an `Idempotency-Key` itself; a POST of a caller always does. */
+  readonly isKeyed?: boolean;
   /** The handler reads the body itself, which is too long to be held in memory. */
   readonly isStreamed?: boolean;
   readonly responses: Readonly<Record<number, ResponseSpec>>;
@@ -135,6 +138,15 @@ const REPEAT_HEADER = {
       "and 504; after 400, 429 or another 5xx send it again. Printable ASCII; use a random UUID.",
     example: "5f0c7b0e-8d57-4a4b-9c53-3f6f0c1e2a77",
     pattern: "^[ -~]+$",
+  }),
+};
+const DEVICE_REPEAT_HEADER = {
+  "Idempotency-Key": REPEAT_HEADER["Idempotency-Key"].openapi({
+    description:
+      "Makes it safe to send this again: the same message of the device under the same key " +
+      "is taken once, and has the first answer, with `Idempotent-Replayed: true`, also after a " +
+      `crash. Known are the last ${HTTP_LIMITS.keyedPostsMax} keys of a device, for 24 hours. ` +
+      "After a refusal (400, 429, 503) send it again. Printable ASCII.",
   }),
 };
 const NOTHING = z.strictObject({});
@@ -224,6 +236,7 @@ function describeRoute<P extends z.ZodObject, Q extends z.ZodObject, B extends z
       headers: z.object({
         ...(spec.isConditional ? MATCH_HEADER : undefined),
         ...(isRepeatable(spec, policy) ? REPEAT_HEADER : undefined),
+        ...(spec.isKeyed ? DEVICE_REPEAT_HEADER : undefined),
       }),
       ...(spec.body === undefined ? undefined : {
         body: {

@@ -69,6 +69,7 @@ Deno.test("a kill around a deletion leaves no session of the deleted device", as
 async function deviceWithSession(roost: TestRoost, api: RoostApi): Promise<void> {
   using device = await connect(roost);
   await subscribe(device, api);
+  await postOnce(roost);
   device.send({ cmd: "disconnect" });
   await waitFor(async () => (await api.device(PRODUCT, DEVICE)).status !== "online", {
     what: "the device to be away",
@@ -105,6 +106,20 @@ async function subscribe(peer: RawMqtt, api: RoostApi): Promise<void> {
   await untilHandled(api);
 }
 
+/** What the answer says of a post before it under the same key. */
+async function postOnce(roost: TestRoost): Promise<string | null> {
+  const answer = await fetch(`${roost.urls.http}/ingest/v1/${PRODUCT}/${DEVICE}/properties`, {
+    method: "POST",
+    headers: {
+      "Authorization": `Basic ${btoa(`${PRODUCT}/${DEVICE}:${SECRET}`)}`,
+      "Idempotency-Key": "the same",
+    },
+    body: '{"t":1}',
+  });
+  assert.equal(answer.status, 202, await answer.text());
+  return answer.headers.get("idempotent-replayed");
+}
+
 async function deleteDevice(api: RoostApi): Promise<void> {
   await api.request("DELETE", `/api/v1/devices/${PRODUCT}/${DEVICE}`);
 }
@@ -116,6 +131,7 @@ async function makeDevice(api: RoostApi): Promise<void> {
 async function assertFresh(roost: TestRoost, api: RoostApi): Promise<void> {
   using device = await connect(roost);
   assert.equal(await login(device), false, "a session is present");
+  assert.equal(await postOnce(roost), null, "a key of the deleted device is known");
   await api.desire(PRODUCT, DEVICE, { on: true });
   await untilHandled(api);
   assert.equal((await api.device(PRODUCT, DEVICE)).status, "online");

@@ -3,13 +3,17 @@ import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import { encode } from "cborg";
 import { systemClock } from "../../runtime/clock.ts";
+import { seededRandom } from "../../runtime/random.ts";
 import type { DeviceLogin } from "../bench/load/options.ts";
 import { startRoost, type TestRoost } from "../support/roost.ts";
 import type { RoostApi } from "../support/roost_api.ts";
-import { waitFor } from "../support/wait.ts";
+import { readSeed } from "../support/seed.ts";
+import { letPass, waitFor } from "../support/wait.ts";
 
 const DEVICE = "/api/v1/devices/pump/p-1";
 const WITHIN_MS = 10_000;
+/** So many keys of a device are known. */
+const KEYED_POSTS = 60;
 
 // deno-lint-ignore no-explicit-any -- tests know what they ask for
 type Answer = { status: number; body: any };
@@ -163,4 +167,47 @@ Deno.test("compressed bodies and CBOR are history like any other", async () => {
     return values.length === 2;
   }, { what: "two points", withinMs: WITHIN_MS, actual: () => values });
   assert.deepEqual(values, [1, 2.5]);
+});
+
+Deno.test("after kill -9 each post under a key is history once, answered before or not", async () => {
+  const seed = readSeed();
+  const { roost, pump } = await provisioned();
+  await using _ = roost;
+  await pump.login();
+  const first = new Map<number, Answer | undefined>();
+  const post = (n: number) =>
+    pump.send("POST", "properties", JSON.stringify({ n }), { "idempotency-key": `post ${n}` });
+  let next = 0;
+  let isKilled = false;
+  const postSome = async () => {
+    while (!isKilled && next < KEYED_POSTS) {
+      const n = next++;
+      first.set(n, await post(n).catch(() => undefined));
+    }
+  };
+  const running = Promise.all(Array.from({ length: 8 }, postSome));
+  await waitFor(() => first.size >= 8, { what: "first answers", withinMs: WITHIN_MS });
+  await letPass(seededRandom(seed).fraction() * 20);
+  isKilled = true;
+  await roost.kill();
+  await running;
+  await roost.start();
+  for (let round = 0; round < 2; round++) {
+    for (const [n, told] of first) {
+      const again = await post(n);
+      assert.equal(again.status, 202, `seed ${seed}, ${n}`);
+      if (told !== undefined) assert.deepEqual(again, told, `seed ${seed}, ${n}`);
+    }
+  }
+  assert.equal((await pump.ask("POST", "properties", { end: true })).status, 202);
+  const api = await roost.api();
+  const range = { fromMs: 0, toMs: systemClock.nowMs() + 60_000 };
+  await waitFor(async () => (await api.history("pump", "p-1", "end", range)).length === 1, {
+    what: "what was posted last, and so all, to be history",
+    withinMs: WITHIN_MS,
+  });
+  const values = (await api.history("pump", "p-1", "n", range)).map(([, value]) => Number(value));
+  const numbers = [...first.keys()];
+  const inOrder = (some: readonly number[]) => some.toSorted((one, other) => one - other);
+  assert.deepEqual(inOrder(values), inOrder(numbers), `seed ${seed}`);
 });

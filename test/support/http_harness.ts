@@ -239,11 +239,12 @@ export class HttpHarness implements AsyncDisposable {
   /** What devices over HTTP need, and the master keys that their tokens are sealed with. */
   #devicePorts(
     store: RegistryStore,
-  ): Pick<HttpPorts, "peekCalls" | "link" | "tokens" | "masterKeys"> {
+  ): Pick<HttpPorts, "peekCalls" | "readRow" | "link" | "tokens" | "masterKeys"> {
     const { reader } = store;
     return {
       masterKeys: this.#masterKeys(store),
       peekCalls: (address) => Promise.resolve(this.ingress.commands.get(address)),
+      readRow: (key) => this.ingress.readRow(key),
       link: { incarnation: "7.1", nextEpoch: () => ++this.#epochs },
       tokens: new DeviceTokens({ reader, keyring: this.keyring, clock: this.clock }),
     };

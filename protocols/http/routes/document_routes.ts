@@ -10,8 +10,8 @@ const HTML_HEADERS = { "content-type": "text/html; charset=utf-8", "cache-contro
 const DESCRIPTION =
   "JSON, camelCase. Times are epoch milliseconds (`…At`), durations milliseconds " +
   "(`…Ms`). Unknown fields and query parameters are refused. Errors are problem documents " +
-  "(RFC 9457). A POST takes an `Idempotency-Key`, but for the login and what devices post: a " +
-  "message that is sent twice is two messages. People log in and send `X-CSRF-Token` on writes; programs send an API key. " +
+  "(RFC 9457). A POST takes an `Idempotency-Key`, but for the login; of what devices post, " +
+  "properties and events do: without one a message that is sent twice is two messages. People log in and send `X-CSRF-Token` on writes; programs send an API key. " +
   "Answers carry `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` (seconds).";
 
 /** The one route of all paths that no other route has: files and pages of the console. */

@@ -118,8 +118,10 @@ function upRoutes(ingest: Ingest): Route[] {
     problems: PROBLEMS,
     bodyTypes: ["application/json", "application/cbor"],
   } as const;
+  const keyed = { isKeyed: true, problems: [...PROBLEMS, "idempotency-key-reused"] } as const;
   const properties = createRoute({
     ...post,
+    ...keyed,
     path: `${PATH}/properties`,
     summary: "Reports properties",
     params: DEVICE_PARAMS,
@@ -129,6 +131,7 @@ function upRoutes(ingest: Ingest): Route[] {
   });
   const events = createRoute({
     ...post,
+    ...keyed,
     path: `${PATH}/events/{event}`,
     summary: "Raises an event",
     params: DEVICE_PARAMS.extend({ event: name("Name of the event.", "overheated") }),
