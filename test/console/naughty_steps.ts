@@ -4,7 +4,7 @@
  * shows them. All routes: `protocols/http/naughty_test.ts`.
  */
 import assert from "node:assert/strict";
-import type { BrowserPage } from "../support/browser.ts";
+import type { BrowserPage, Page } from "../support/browser.ts";
 import type { TestConsole } from "../support/console.ts";
 import STRINGS from "./blns.json" with { type: "json" };
 import { post, raise } from "../support/plant.ts";
@@ -63,6 +63,29 @@ function modelOf(texts: readonly string[]): unknown {
   };
 }
 
+/** Row elements that come and go while the middle of a list is scrolled. */
+async function rowsMade(page: Page): Promise<number> {
+  return Number(
+    await page.evaluate(`(async () => {
+    const frame = () => new Promise(requestAnimationFrame);
+    const scroller = document.querySelector(".scroller");
+    scroller.scrollTop = 2_000;
+    await frame();
+    await frame();
+    let made = 0;
+    const observer = new MutationObserver((all) => made += all.length);
+    observer.observe(document.querySelector(".rows"), { childList: true });
+    for (let at = 0; at < 20; at++) {
+      scroller.scrollTop += 50;
+      await frame();
+    }
+    await frame();
+    observer.disconnect();
+    return made;
+  })()`),
+  );
+}
+
 async function showsAll({ page }: BrowserPage): Promise<void> {
   await page.goto(`/devices?product=${PRODUCT}`);
   await page.locator(".rows .row").first().waitFor();
@@ -73,6 +96,7 @@ async function showsAll({ page }: BrowserPage): Promise<void> {
       await new Promise(requestAnimationFrame);
     }
   })()`);
+  assert.equal(await rowsMade(page), 0, "rows of a long list are drawn anew, not made");
   await page.getByPlaceholder("Search by name").fill(`n-${STRINGS.indexOf(SCRIPT)}`);
   await page.getByText(SCRIPT, { exact: true }).first().waitFor();
   await page.goto(`/devices/${PRODUCT}/n-${STRINGS.indexOf(SCRIPT)}`);

@@ -48,6 +48,8 @@ export interface PagedOptions<Row, Query> {
     page: { readonly cursor: string | undefined; readonly count: boolean },
     signal: AbortSignal,
   ) => Promise<Page<Row>>;
+  /** Where counting takes longer than a page: asked when the first page is there, instead of with it. */
+  readonly readCount?: (query: Query, signal: AbortSignal) => Promise<number | null | undefined>;
   readonly keyOf: (row: Row) => string;
 }
 
@@ -88,9 +90,12 @@ class PageReader<Row, Query> implements PagedList<Row> {
   readonly #cursor = shallowRef<string | null>(null);
   /** More than one page was read. */
   #isDeep = false;
+  /** Of which `count` is. */
+  #counted: string | undefined;
   /** Index of each row by its key. */
   #places = new Map<string, number>();
   #own = new AbortController();
+  #counting = new AbortController();
 
   constructor(options: PagedOptions<Row, Query>) {
     this.#options = options;
@@ -158,6 +163,7 @@ class PageReader<Row, Query> implements PagedList<Row> {
 
   stop(): void {
     this.#own.abort();
+    this.#counting.abort();
   }
 
   async #read(isStart: boolean): Promise<void> {
@@ -166,16 +172,19 @@ class PageReader<Row, Query> implements PagedList<Row> {
     this.isReading.value = true;
     const known = isStart ? new Set(this.#waiting.value) : undefined;
     const hinted = this.#hinted.value;
+    const { read, readCount } = this.#options;
     try {
       const cursor = isStart ? undefined : this.#cursor.value ?? undefined;
-      const asked = { cursor, count: isStart };
-      const page = await this.#options.read(this.#options.query(), asked, mine.signal);
+      const query = this.#options.query();
+      const asked = { cursor, count: isStart && readCount === undefined };
+      const page = await read(query, asked, mine.signal);
       if (mine.signal.aborted) return;
       this.error.value = undefined;
       this.#hasRead.value = true;
       this.#isDeep = !isStart;
       if (known !== undefined) {
-        this.count.value = page.count ?? undefined;
+        if (readCount === undefined) this.count.value = page.count ?? undefined;
+        else void this.#readCount(query);
         this.isOutdated.value = false;
         this.hint(-hinted);
         this.#waiting.value = this.#waiting.value.filter((row) => !known.has(row));
@@ -188,6 +197,21 @@ class PageReader<Row, Query> implements PagedList<Row> {
       this.error.value = fault;
     } finally {
       if (!mine.signal.aborted) this.isReading.value = false;
+    }
+  }
+
+  /** Until it is known, a count of other filters is not shown. */
+  async #readCount(query: Query): Promise<void> {
+    this.#counting.abort();
+    const { signal } = this.#counting = new AbortController();
+    const counted = JSON.stringify(query);
+    if (counted !== this.#counted) this.count.value = undefined;
+    this.#counted = counted;
+    try {
+      const count = await this.#options.readCount!(query, signal);
+      if (!signal.aborted) this.count.value = count ?? undefined;
+    } catch (fault) { // A list is of use without its count.
+      if (!signal.aborted && !(fault instanceof ApiError)) throw fault;
     }
   }
 

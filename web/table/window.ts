@@ -23,9 +23,9 @@ export function windowOf(
   return { first, end: Math.max(first, end) };
 }
 
-/** More rows than this no window has. */
+/** Rows of a window at most: of a long list it has as many, so that none is made while one scrolls. */
 export function slotsOf(rowPx: number, viewPx: number): number {
-  return Math.ceil(viewPx / rowPx) + 2 * OVERSCAN + 1;
+  return Math.ceil(viewPx / rowPx) + 2 * OVERSCAN;
 }
 
 /** Scroll position that brings a row wholly into view; the same if it is. */

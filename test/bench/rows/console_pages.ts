@@ -43,7 +43,7 @@ async function runConsole(context: BenchContext): Promise<RowResult> {
   await own.logIn("owner", OWNER_PASSWORD);
   const firstKb = await weighFirstLoad(own.page);
   const changes = await changePages(own.page, context.isShort ? 1 : 5);
-  const scroll = await scrollDevices(own.page, context.isShort ? 60 : 600);
+  const scroll = await scrollDevices(own.page, devices, context.isShort ? 60 : 600);
   const opens = await openDevice(own, history, context.isShort ? 1 : 5);
   return {
     measures: [
@@ -153,14 +153,14 @@ interface Scroll {
 }
 
 /** All rows are read first, then a good stretch of them is scrolled, faster than a person does. */
-async function scrollDevices(page: Page, framesMax: number): Promise<Scroll> {
+async function scrollDevices(page: Page, devices: number, framesMax: number): Promise<Scroll> {
   await page.goto("/devices");
   await page.locator(".rows .row").first().waitFor();
   await page.evaluate(`new Promise((resolve) => {
     const scroller = document.querySelector(".scroller");
     const step = () => {
       scroller.scrollTop = scroller.scrollHeight;
-      const isAll = !/ of /.test(document.querySelector(".foot").textContent);
+      const isAll = scroller.scrollHeight > 36 * ${devices};
       if (isAll && !document.querySelector(".foot").textContent.includes("Loading")) resolve();
       else setTimeout(step, 5);
     };
