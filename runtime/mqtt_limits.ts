@@ -20,11 +20,25 @@ export const MQTT_LIMITS = {
   /** How often expired ones are looked for, and devices whose row is written for it at a time. */
   retainedExpiryMs: 60_000,
   retainedExpiryRowsMax: 1_000,
+  /**
+   * Devices away whose used-up rates are remembered. Too small: of more that reconnect all the time
+   * some begin anew.
+   */
+  awayRatesMax: 10_000,
+  /**
+   * Answers that an MQTT 5 client waits for, beyond which its socket is not read. Its Receive Maximum
+   * bounds only messages, so it is well above that. Too big: a client can make us keep many.
+   */
+  acksV5Max: 4_000,
 } as const;
 
 assert(
   MQTT_LIMITS.retainedBytesPerDeviceMax * 4 / 3 + MQTT_LIMITS.retainedPerDeviceMax * 200 < 65_536,
   "retained messages of a device must fit into their row",
+);
+assert(
+  MQTT_LIMITS.acksV5Max >= 2 * LIMITS.mqttReceiveMaximum,
+  "a client within our Receive Maximum must always be read",
 );
 assert(
   MQTT_LIMITS.retainedPerDeviceMax <= LIMITS.mqttCopiesMax &&

@@ -56,6 +56,13 @@ export function close(
   connection.deadlineMs = state.clock.monotonicMs() + LINGER_MS;
 }
 
+/** A bug in handling one peer's bytes ends that peer's connection, not the gateway. */
+export function fail(state: GatewayState, connection: Connection, fault: unknown): void {
+  const device = connection.identity?.key;
+  state.logger.error("connection failed", { device, fault });
+  close(state, connection, REASON.unspecified, "fault");
+}
+
 /** Counts a connection that we end. */
 export function countClosed(state: GatewayState, reason: string): void {
   state.figures.closed[reason] = (state.figures.closed[reason] ?? 0) + 1;

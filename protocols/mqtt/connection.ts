@@ -5,6 +5,7 @@
 import { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
 import { LIMITS } from "../../runtime/limits.ts";
+import { MQTT_LIMITS } from "../../runtime/mqtt_limits.ts";
 import type { IngressTarget } from "../../runtime/log/ingress.ts";
 import { ACK, AckQueue } from "./ack_queue.ts";
 import { type ByteBudget, ByteQueue } from "./byte_queue.ts";
@@ -155,10 +156,10 @@ export class Connection {
     else if (count > 1) this.send(Buffer.alloc(2 * count, PINGRESP));
   }
 
-  /** Whether the peer's unacknowledged messages are beyond what is read ahead of their commit. */
+  /** Whether the peer's unacknowledged messages and requests are beyond what is read ahead of their commit. */
   get isOverdrawn(): boolean {
-    return this.acks.bytes > LIMITS.mqttUnackedBytesMax ||
-      (!this.isV5 && this.acks.length > LIMITS.mqttUnackedMax);
+    const max = this.isV5 ? MQTT_LIMITS.acksV5Max : LIMITS.mqttUnackedMax;
+    return this.acks.bytes > LIMITS.mqttUnackedBytesMax || this.acks.length > max;
   }
 
   /**

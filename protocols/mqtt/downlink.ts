@@ -91,9 +91,11 @@ export function sendCopy(state: GatewayState, connection: Connection, copy: Copy
 
 /** Dropped for a peer that does not read. */
 function sendOnce(state: GatewayState, connection: Connection, message: Copy): boolean {
-  const bytes = encode(state, connection, { ...message, packetId: 0, isDup: false });
   const isUnread = (connection.paused & PAUSE.unread) !== 0;
-  if (bytes === undefined || isUnread || bytes.length > connection.packetBytesMax) {
+  const bytes = isUnread
+    ? undefined
+    : encode(state, connection, { ...message, packetId: 0, isDup: false });
+  if (bytes === undefined || bytes.length > connection.packetBytesMax) {
     state.figures.downlinksDropped++;
     return false;
   }

@@ -10,12 +10,12 @@
 import type { Partition } from "../../runtime/actor/address.ts";
 import { untilDurable } from "../../runtime/log/ingress.ts";
 import type { DeviceDownlink } from "../../actors/device/messages.ts";
-import { close, forgetDevice } from "./closing.ts";
+import { close, fail, forgetDevice } from "./closing.ts";
 import { type Connection, PAUSE } from "./connection.ts";
 import { deliver } from "./downlink.ts";
 import { createFigures, type MqttFigures } from "./figures.ts";
 import type { GatewayState, MqttPorts } from "./gateway_state.ts";
-import { fail, type Handshake, listen, type Listener, listenTls } from "./listener.ts";
+import { type Handshake, listen, type Listener, listenTls } from "./listener.ts";
 import { LoginThrottle } from "./login_throttle.ts";
 import { OwedWrites } from "./owed_writes.ts";
 import { acknowledgeSettled, finishTurn, handleHeld } from "./packets.ts";
@@ -86,7 +86,11 @@ export async function startMqttGateway(options: MqttGatewayOptions): Promise<Mqt
   ];
   let cancelSweep = () => {};
   const sweepAgain = () => {
-    sweep(state);
+    try {
+      sweep(state);
+    } catch (fault) { // The next one goes on with the others.
+      state.logger.error("sweep failed", { fault });
+    }
     cancelSweep = state.clock.after(SWEEP_MS, sweepAgain);
   };
   cancelSweep = state.clock.after(SWEEP_MS, sweepAgain);

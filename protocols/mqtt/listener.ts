@@ -8,11 +8,10 @@ import type { AddressInfo } from "node:net";
 import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import { LIMITS } from "../../runtime/limits.ts";
 import { networkOf } from "../../runtime/network_of.ts";
-import { close, countClosed, leave } from "./closing.ts";
+import { close, countClosed, fail, leave } from "./closing.ts";
 import { Connection, PAUSE } from "./connection.ts";
 import type { GatewayState } from "./gateway_state.ts";
 import { finishTurn, receive } from "./packets.ts";
-import { REASON } from "./reason.ts";
 import type { TlsMaterial } from "./tls_files.ts";
 import { upgradeOf, WebSocketReader } from "./web_socket.ts";
 
@@ -208,13 +207,6 @@ function acceptor(state: GatewayState): (socket: Socket) => void {
 }
 
 function ignoreReset(): void {}
-
-/** A bug in handling one peer's bytes ends that peer's connection, not the gateway. */
-export function fail(state: GatewayState, connection: Connection, fault: unknown): void {
-  const device = connection.identity?.key;
-  state.logger.error("connection failed", { device, fault });
-  close(state, connection, REASON.unspecified, "fault");
-}
 
 /** The peer sends no more; what it sent is still handled and acknowledged. */
 function endOfPeer(state: GatewayState, connection: Connection): void {

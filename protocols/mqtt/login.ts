@@ -7,7 +7,7 @@ import { isName } from "../../actors/registry/names.ts";
 import type { LoginResult } from "../../actors/device/directory.ts";
 import { type Denial, denialOf } from "./access.ts";
 import { certifiedDevice } from "./certified_device.ts";
-import { close, closeAfter, leave } from "./closing.ts";
+import { close, closeAfter, fail, leave } from "./closing.ts";
 import { decodeConnect, encodePacket } from "./codec.ts";
 import type { Connection, Identity } from "./connection.ts";
 import { pumpDownlinks } from "./downlink.ts";
@@ -63,12 +63,16 @@ export function connect(
   if (will !== undefined && state.wills.isFull(will)) {
     return refuse(state, connection, CONNACK_3.unavailable, REASON.quotaExceeded, "wills_full");
   }
+  const plan = { ...planOf(packet, connection), will };
+  // 5: 3.1.2-24. Whoever cannot take it could take nothing else either.
+  if (connackOf(identity, connection, plan, false).length > connection.packetBytesMax) {
+    return refuse(state, connection, 0, REASON.packetTooLarge, "packet_too_large");
+  }
   const old = state.byDevice.get(identity.key);
   const refusal = state.quotas.refusalOfLogin(connection.network, identity, old);
   if (refusal !== undefined) return refuseQuota(state, connection, refusal);
   takeIdentity(state, connection, identity);
   if (withhold(state, connection)) return;
-  const plan = { ...planOf(packet, connection), will };
   findSession(state, connection, identity, plan, resume);
 }
 
@@ -287,7 +291,9 @@ function findSession(
   // It may have a will that is due, and retained messages for its subscriptions.
   if (!wills.isLoaded || !retained.isLoaded) {
     Promise.all([wills.loaded, retained.loaded]).then(() => {
-      if (connection.stage === "connecting") findSession(state, connection, identity, plan, resume);
+      whileConnecting(state, connection, () => {
+        findSession(state, connection, identity, plan, resume);
+      });
     });
     return;
   }
@@ -298,17 +304,28 @@ function findSession(
   }
   const key = sessionKey(identity.key);
   state.readRow(key).then((row) => {
-    if (connection.stage !== "connecting") return;
-    const session = row === undefined ? undefined : decodeSession(row);
-    if (row !== undefined && session === undefined) {
-      state.logger.error("session row cannot be read", { key });
-    }
-    enter(state, connection, identity, plan, session, resume);
+    whileConnecting(state, connection, () => {
+      const session = row === undefined ? undefined : decodeSession(row);
+      if (row !== undefined && session === undefined) {
+        state.logger.error("session row cannot be read", { key });
+      }
+      enter(state, connection, identity, plan, session, resume);
+    });
   }).catch((fault) => {
     state.logger.error("session row cannot be read", { key, fault: messageOf(fault) });
     if (connection.stage !== "connecting") return;
     refuse(state, connection, CONNACK_3.unavailable, REASON.unavailable, "unavailable");
   });
+}
+
+/** Goes on with a login after a wait: nobody above would take a fault of it. */
+function whileConnecting(state: GatewayState, connection: Connection, goOn: () => void): void {
+  if (connection.stage !== "connecting") return;
+  try {
+    goOn();
+  } catch (fault) {
+    fail(state, connection, fault);
+  }
 }
 
 /** Opens once its will is durable: from the CONNACK on it is promised (3: 3.1.2-8). */
@@ -331,11 +348,13 @@ function enter(
   if (found !== undefined) keepSession(state, key, found);
   void state.wills.store(key, will).then(() => {
     if (connection.stage !== "connecting") return state.wills.drop(key, will);
-    const kept = found === undefined ? undefined : state.away.get(key);
-    state.away.delete(key);
-    connection.will = will;
-    open(state, connection, identity, plan, kept ?? found);
-    resume(connection);
+    whileConnecting(state, connection, () => {
+      const kept = found === undefined ? undefined : state.away.get(key);
+      state.away.delete(key);
+      connection.will = will;
+      open(state, connection, identity, plan, kept ?? found);
+      resume(connection);
+    });
   });
 }
 
@@ -361,7 +380,7 @@ function open(
   const { key } = identity;
   if (session.isLasting) state.owed.row(key, encodeSession(session), session);
   else if (plan.isClean || found !== undefined) state.owed.row(key, undefined, session);
-  connection.send(connackOf(identity, connection, plan, session, isResumed));
+  connection.send(connackOf(identity, connection, plan, isResumed));
   pumpDownlinks(state, connection);
   askDelivery(state, connection);
 }
@@ -370,12 +389,11 @@ function connackOf(
   identity: Identity,
   connection: Connection,
   plan: ConnectPlan,
-  session: Session,
   sessionPresent: boolean,
 ): Uint8Array {
   if (!connection.isV5) return encodePacket({ cmd: "connack", sessionPresent, returnCode: 0 }, 4);
   const properties: NonNullable<IConnackPacket["properties"]> = {
-    sessionExpiryInterval: session.expirySeconds,
+    sessionExpiryInterval: plan.expirySeconds,
     receiveMaximum: LIMITS.mqttReceiveMaximum,
     maximumPacketSize: PACKET_BYTES_MAX,
     topicAliasMaximum: LIMITS.mqttTopicAliasMax,

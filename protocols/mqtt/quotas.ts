@@ -5,9 +5,10 @@
 import type { Clock } from "../../runtime/clock.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import type { DeviceDirectory } from "../../actors/device/directory.ts";
+import { AwayRates } from "./away_rates.ts";
 import type { Connection, Identity } from "./connection.ts";
 import { MinuteCounts } from "./minute_counts.ts";
-import { Bucket, RateMeter } from "./rate_meter.ts";
+import { Bucket, type DeviceRates, RateMeter } from "./rate_meter.ts";
 import { REASON } from "./reason.ts";
 
 /** As configured (`mqttLimits`); absent: no limit. */
@@ -42,6 +43,7 @@ export class Quotas {
   readonly #ofAddress = new Map<string, number>();
   readonly #ofProject = new Map<string, number>();
   readonly #messagesOfProject = new Map<string, Bucket>();
+  readonly #awayRates = new AwayRates();
 
   constructor(limits: QuotaLimits, clock: Clock, directory: DeviceDirectory) {
     this.#limits = limits;
@@ -98,6 +100,9 @@ export class Quotas {
   /** It is no more; once for each that entered. */
   left(connection: Connection): void {
     this.#count(connection, -1);
+    const { identity, meter } = connection;
+    if (meter === undefined) return;
+    this.#awayRates.keep(identity!.key, meter.device, this.#clock.monotonicMs());
   }
 
   #count({ network, identity }: Connection, change: number): void {
@@ -108,20 +113,19 @@ export class Quotas {
     }
   }
 
-  #meterOf({ product }: Identity): RateMeter | undefined {
+  #meterOf({ key, product }: Identity): RateMeter | undefined {
     const { connectionPacketsPerSecond, deviceMessagesPerSecond, deviceBytesPerSecond } =
       this.#limits;
     const nowMs = this.#clock.monotonicMs();
     const bucket = (perSecond: number | undefined, seconds: number) =>
       perSecond === undefined ? undefined : new Bucket(perSecond, perSecond * seconds, nowMs);
-    const buckets = {
-      packets: bucket(connectionPacketsPerSecond, PACKETS_BURST_SECONDS),
-      messages: bucket(deviceMessagesPerSecond, 1),
-      bytes: bucket(deviceBytesPerSecond, 1),
-      project: this.#bucketOfProject(product, nowMs),
-    };
-    const isMetered = Object.values(buckets).some((bucket) => bucket !== undefined);
-    return isMetered ? new RateMeter(buckets) : undefined;
+    const packets = bucket(connectionPacketsPerSecond, PACKETS_BURST_SECONDS);
+    const device: DeviceRates = this.#awayRates.take(key) ??
+      { messages: bucket(deviceMessagesPerSecond, 1), bytes: bucket(deviceBytesPerSecond, 1) };
+    const project = this.#bucketOfProject(product, nowMs);
+    const all = [packets, device.messages, device.bytes, project];
+    const isMetered = all.some((bucket) => bucket !== undefined);
+    return isMetered ? new RateMeter({ packets, device, project }) : undefined;
   }
 
   /** As many as there are projects with a device that connected. */

@@ -20,35 +20,48 @@ export class Bucket {
   }
 
   isLevel(nowMs: number): boolean {
-    const added = (nowMs - this.#atMs) * this.#perSecond / 1_000;
-    this.#tokens = Math.min(this.#burst, this.#tokens + added);
-    this.#atMs = nowMs;
+    this.#fill(nowMs);
     return this.#tokens > 0;
+  }
+
+  /** Nothing of it is used. */
+  isFull(nowMs: number): boolean {
+    this.#fill(nowMs);
+    return this.#tokens === this.#burst;
   }
 
   take(tokens: number): void {
     this.#tokens -= tokens;
   }
+
+  #fill(nowMs: number): void {
+    const added = (nowMs - this.#atMs) * this.#perSecond / 1_000;
+    this.#tokens = Math.min(this.#burst, this.#tokens + added);
+    this.#atMs = nowMs;
+  }
+}
+
+/** What outlives a connection. */
+export interface DeviceRates {
+  readonly messages: Bucket | undefined;
+  readonly bytes: Bucket | undefined;
 }
 
 export class RateMeter {
   readonly #packets: Bucket | undefined;
-  readonly #messages: Bucket | undefined;
-  readonly #bytes: Bucket | undefined;
+  readonly device: DeviceRates;
   /** Shared by all connections of a project. */
   readonly #project: Bucket | undefined;
 
   constructor(
     buckets: {
       readonly packets: Bucket | undefined;
-      readonly messages: Bucket | undefined;
-      readonly bytes: Bucket | undefined;
+      readonly device: DeviceRates;
       readonly project: Bucket | undefined;
     },
   ) {
     this.#packets = buckets.packets;
-    this.#messages = buckets.messages;
-    this.#bytes = buckets.bytes;
+    this.device = buckets.device;
     this.#project = buckets.project;
   }
 
@@ -62,16 +75,16 @@ export class RateMeter {
 
   /** What the next message has to wait for; undefined: it need not. */
   heldBy(nowMs: number): HeldBy | undefined {
-    if (this.#messages?.isLevel(nowMs) === false) return "heldByDeviceMessages";
-    if (this.#bytes?.isLevel(nowMs) === false) return "heldByDeviceBytes";
+    if (this.device.messages?.isLevel(nowMs) === false) return "heldByDeviceMessages";
+    if (this.device.bytes?.isLevel(nowMs) === false) return "heldByDeviceBytes";
     if (this.#project?.isLevel(nowMs) === false) return "heldByProjectMessages";
     return undefined;
   }
 
   /** A message was taken. @param bytes Of its whole packet. */
   take(bytes: number): void {
-    this.#messages?.take(1);
-    this.#bytes?.take(bytes);
+    this.device.messages?.take(1);
+    this.device.bytes?.take(bytes);
     this.#project?.take(1);
   }
 }

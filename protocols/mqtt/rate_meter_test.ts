@@ -27,8 +27,10 @@ Deno.test("a bucket that was idle holds no more than its burst", () => {
 });
 
 Deno.test("a meter names what the next message waits for, and counts nothing that is not limited", () => {
-  const none = { packets: undefined, messages: undefined, bytes: undefined, project: undefined };
-  const meter = new RateMeter({ ...none, bytes: new Bucket(100, 100, 0) });
+  const unlimited = { messages: undefined, bytes: undefined };
+  const none = { packets: undefined, device: unlimited, project: undefined };
+  const device = { ...unlimited, bytes: new Bucket(100, 100, 0) };
+  const meter = new RateMeter({ ...none, device });
   assert.equal(meter.heldBy(0), undefined);
   meter.take(150);
   assert.equal(meter.heldBy(0), "heldByDeviceBytes");

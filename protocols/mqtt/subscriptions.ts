@@ -30,7 +30,8 @@ export function subscribe(
   let next = session.subscriptions;
   let isDelivering = false;
   const granted: number[] = [];
-  const fresh: Subscription[] = [];
+  /** By filter: what is retained is sent once, however often one packet has the filter. */
+  const fresh = new Map<string, Subscription>();
   let refusedByQuota = 0;
   for (const asked of subscriptions) {
     const reason = refusalOf(asked, prefix, next, state.quotas.subscriptionsMax);
@@ -44,16 +45,19 @@ export function subscribe(
     const { rh = 0 } = asked;
     const isNew = !next.some(({ filter }) => filter === asked.topic);
     // 5: 3.3.1-9 to -11. What is retained is the device's own.
-    if ((rh === 0 || (rh === 1 && isNew)) && asked.nl !== true) fresh.push(subscription);
+    if ((rh === 0 || (rh === 1 && isNew)) && asked.nl !== true) {
+      fresh.set(asked.topic, subscription);
+    }
     next = withSubscription(next, subscription);
     isDelivering ||= isMatch(asked.topic, `${prefix}properties/set`) ||
       matchesCalls(asked.topic, prefix);
   }
+  const bytes = encodePacket({ cmd: "suback", messageId, granted }, connection.version);
+  if (!fits(state, connection, bytes)) return true;
   const append = store(state, connection, session, next);
   if (append === undefined) return false;
   for (; refusedByQuota > 0; refusedByQuota--) state.refuse("subscriptions_full");
-  const bytes = encodePacket({ cmd: "suback", messageId, granted }, connection.version);
-  acknowledgeEncoded(state, connection, append, bytes, isDelivering, fresh);
+  acknowledgeEncoded(state, connection, append, bytes, isDelivering, [...fresh.values()]);
   return true;
 }
 
@@ -89,9 +93,10 @@ export function unsubscribe(
   const known = new Set(session.subscriptions.map(({ filter }) => filter));
   const granted = unsubscriptions.map((filter) => known.has(filter) ? 0 : REASON.noSubscription);
   const next = session.subscriptions.filter(({ filter }) => !unsubscriptions.includes(filter));
+  const bytes = encodePacket({ cmd: "unsuback", messageId, granted }, connection.version);
+  if (!fits(state, connection, bytes)) return true;
   const append = store(state, connection, session, next);
   if (append === undefined) return false;
-  const bytes = encodePacket({ cmd: "unsuback", messageId, granted }, connection.version);
   acknowledgeEncoded(state, connection, append, bytes, false);
   return true;
 }
@@ -104,6 +109,13 @@ function subscriptionOf({ topic, qos, nl, rap }: ISubscription, id?: number): Su
     ...(rap === true ? { isRetainKept: true } : undefined),
     ...(id === undefined ? undefined : { id }),
   };
+}
+
+/** An answer above the client's Maximum Packet Size may not be sent (5: 3.1.2-24): it is closed. */
+function fits(state: GatewayState, connection: Connection, answer: Uint8Array): boolean {
+  if (answer.length <= connection.packetBytesMax) return true;
+  close(state, connection, REASON.packetTooLarge, "packet_too_large");
+  return false;
 }
 
 function violates(state: GatewayState, connection: Connection): true {

@@ -60,6 +60,42 @@ Deno.test("[MQTT-4.9.0-3] beyond a device's message rate PUBACKs are withheld, P
   }
 });
 
+Deno.test("a device that reconnects goes on with the rates that it had used up", async () => {
+  const payload = JSON.stringify({ a: "x".repeat(150) });
+  for (const limits of [{ deviceMessagesPerSecond: 10 }, { deviceBytesPerSecond: 2_000 }]) {
+    await using fixture = await startMqttFixture({ limits });
+    const { bodies } = fixture.ingress;
+    const count = () => bodies.call(fixture.ingress, "properties").length;
+    let peer = await open(fixture);
+    await peer.login("d1");
+    for (let round = 0; round < 4; round++) {
+      for (let id = 1; id <= 15; id++) peer.sendBytes(peer.publish(PROPERTIES, payload, 1, id));
+      await peer.roundTrip();
+      const old = peer;
+      if (round % 2 === 1) { // Else the next connection takes over.
+        old.socket.resetAndDestroy();
+        await waitFor(() => fixture.gateway.connections === 0, {
+          what: "its end",
+          withinMs: 2_000,
+        });
+      }
+      peer = await open(fixture);
+      await peer.login("d1");
+      old[Symbol.dispose]();
+    }
+    assert.ok(count() >= 9 && count() <= 12, `one second's worth, not four: ${count()}`);
+    peer[Symbol.dispose]();
+    await waitFor(() => fixture.gateway.connections === 0, { what: "its end", withinMs: 2_000 });
+    await pass(fixture, 2_000);
+    using rested = await open(fixture);
+    await rested.login("d1");
+    const before = count();
+    for (let id = 1; id <= 5; id++) rested.sendBytes(rested.publish(PROPERTIES, payload, 1, id));
+    await rested.roundTrip();
+    assert.equal(count() - before, 5, "its rate is level again");
+  }
+});
+
 Deno.test("a device's bytes are limited as its messages are, one larger than a second's worth too", async () => {
   await using fixture = await startMqttFixture({ limits: { deviceBytesPerSecond: 1_000 } });
   using peer = await open(fixture);
