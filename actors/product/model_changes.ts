@@ -31,11 +31,22 @@ export interface ModelChange {
   readonly path: string;
   readonly kind: ModelChangeKind;
   readonly isBreaking: boolean;
+  /** What it was, as a text; absent: there was none, or the part itself came or went. */
+  readonly before?: string | undefined;
+  /** What it is now. */
+  readonly after?: string | undefined;
   /** For people. */
   readonly message: string;
 }
 
-type Add = (path: string, kind: ModelChangeKind, isBreaking: boolean, message: string) => void;
+type Add = (
+  path: string,
+  kind: ModelChangeKind,
+  isBreaking: boolean,
+  message: string,
+  before?: string | number,
+  after?: string | number,
+) => void;
 
 /** A field of an event, an input or an output; without a type anything is accepted. */
 interface Field {
@@ -53,8 +64,10 @@ export function compareModels(
   after: ThingModel | null,
 ): readonly ModelChange[] {
   const changes: ModelChange[] = [];
-  const add: Add = (path, kind, isBreaking, message) =>
-    void changes.push({ path, kind, isBreaking, message });
+  const add: Add = (path, kind, isBreaking, message, was, is) => {
+    const values = { before: was?.toString(), after: is?.toString() };
+    changes.push({ path, kind, isBreaking, ...values, message });
+  };
   const [old, now] = [before ?? NOTHING, after ?? NOTHING];
   const [oldTypes, newTypes] = [typesOf(old), typesOf(now)];
   compareLists(add, "properties", old.properties, now.properties, (path, one, other) => {
@@ -125,7 +138,7 @@ function compareProperty(add: Add, path: string, one: ModelProperty, other: Mode
   if (one.accessMode !== other.accessMode) {
     const isLess = [...one.accessMode].some((letter) => !other.accessMode.includes(letter));
     const message = `access mode changes from ${one.accessMode} to ${other.accessMode}`;
-    add(`${path}.accessMode`, "access", isLess, message);
+    add(`${path}.accessMode`, "access", isLess, message, one.accessMode, other.accessMode);
   }
   // No check asks for it: it tells readers that the device always reports the property.
   compareRequired(add, `${path}.required`, one.required ?? false, other.required ?? false, false);
@@ -156,7 +169,7 @@ function compareFields(
     } else if (one.dataType !== other.dataType) {
       const isNarrower = one.dataType === undefined;
       const [was, is] = [one.dataType?.type ?? "any", other.dataType?.type ?? "any"];
-      add(`${at}.dataType`, "type", isNarrower, `type changes from ${was} to ${is}`);
+      add(`${at}.dataType`, "type", isNarrower, `type changes from ${was} to ${is}`, was, is);
     }
   }, ({ isRequired }) => isRequired);
 }
@@ -169,14 +182,15 @@ function compareRequired(
   isChecked: boolean,
 ): void {
   if (one === other) return;
-  add(path, "required", isChecked && other, other ? "it is required now" : "it may be absent now");
+  const message = other ? "it is required now" : "it may be absent now";
+  add(path, "required", isChecked && other, message, String(one), String(other));
 }
 
 /** What only people read. */
 function compareTitles(add: Add, path: string, one?: string, other?: string): void {
   if (one === other) return;
   const message = `changes from ${shown(one)} to ${shown(other)}`;
-  add(path, "title", false, message);
+  add(path, "title", false, message, one, other);
 }
 
 function shown(text: string | undefined): string {
@@ -187,7 +201,8 @@ function compareTypes(add: Add, path: string, one: DataType, other: DataType): v
   if (one.type !== other.type) {
     // Each whole number is a floating-point one; `float` and `double` accept the same.
     const isWider = isNumber(one) && (other.type === "float" || other.type === "double");
-    add(path, "type", !isWider, `type changes from ${one.type} to ${other.type}`);
+    const message = `type changes from ${one.type} to ${other.type}`;
+    add(path, "type", !isWider, message, one.type, other.type);
     if (!isWider) return;
   }
   const specs = `${path}.specs`;
@@ -226,14 +241,14 @@ function compareNumbers(
   if (one.min !== other.min) {
     const isNarrower = (other.min ?? -Infinity) > (one.min ?? -Infinity);
     const message = `min changes from ${one.min ?? "none"} to ${other.min ?? "none"}`;
-    add(`${path}.min`, "range", isNarrower, message);
+    add(`${path}.min`, "range", isNarrower, message, one.min, other.min);
   }
   compareMost(add, `${path}.max`, "range", Infinity, one.max, other.max);
   compareTitles(add, `${path}.step`, one.step?.toString(), other.step?.toString());
   compareTitles(add, `${path}.unitName`, one.unitName, other.unitName);
   if (one.unit === other.unit) return;
   const message = `unit changes from ${shown(one.unit)} to ${shown(other.unit)}`;
-  add(`${path}.unit`, "unit", one.unit !== undefined, message);
+  add(`${path}.unit`, "unit", one.unit !== undefined, message, one.unit, other.unit);
 }
 
 function compareMost(
@@ -247,7 +262,8 @@ function compareMost(
   if (one === other) return;
   const word = path.slice(path.lastIndexOf(".") + 1);
   const isNarrower = (other ?? most) < (one ?? most);
-  add(path, kind, isNarrower, `${word} changes from ${one ?? "none"} to ${other ?? "none"}`);
+  const message = `${word} changes from ${one ?? "none"} to ${other ?? "none"}`;
+  add(path, kind, isNarrower, message, one, other);
 }
 
 /** @param isBound The names are the values that are accepted. */
@@ -260,10 +276,11 @@ function compareValues(
 ): void {
   for (const value of Object.keys(one)) {
     if (!Object.hasOwn(other, value)) {
-      add(path, "values", isBound, `value ${quote(value)} is removed`);
+      add(path, "values", isBound, `value ${quote(value)} is removed`, value);
     } else compareTitles(add, `${path}.${quote(value)}`, one[value], other[value]);
   }
   for (const value of Object.keys(other)) {
-    if (!Object.hasOwn(one, value)) add(path, "values", false, `value ${quote(value)} is added`);
+    if (Object.hasOwn(one, value)) continue;
+    add(path, "values", false, `value ${quote(value)} is added`, undefined, value);
   }
 }

@@ -139,3 +139,22 @@ Deno.test("a long list of changes is cut, the breaking ones come first", () => {
   assert.equal(changes.length, LIMITS.modelChangesMax);
   assert.equal(changes.findLastIndex(({ isBreaking }) => isBreaking), 149);
 });
+
+Deno.test("a change has what was and what is, where a value changed", () => {
+  const model = (dataType: object, more: object = {}) =>
+    modelOf({ properties: [{ identifier: "p", dataType, ...more }] });
+  const pairs = (before: ThingModel, after: ThingModel) =>
+    compareModels(before, after).map((change) => [change.before, change.after]);
+  const number = (specs: object) => model({ type: "double", specs });
+  const choice = (...values: string[]) =>
+    model({ type: "enum", specs: Object.fromEntries(values.map((each) => [each, "x"])) });
+  assert.deepEqual(pairs(number({ max: 5 }), number({ max: 4 })), [["5", "4"]]);
+  assert.deepEqual(pairs(number({ min: 1 }), number({})), [["1", undefined]]);
+  assert.deepEqual(pairs(number({}), number({ unit: "°C" })), [[undefined, "°C"]]);
+  assert.deepEqual(pairs(choice("1", "2"), choice("1", "3")), [["2", undefined], [undefined, "3"]]);
+  assert.deepEqual(pairs(model({ type: "int" }), model({ type: "text" })), [["int", "text"]]);
+  const int = { type: "int" };
+  assert.deepEqual(pairs(model(int, { required: true }), model(int)), [["true", "false"]]);
+  assert.deepEqual(pairs(model(int), model(int, { accessMode: "r" })), [["rw", "r"]]);
+  assert.deepEqual(pairs(model(int), modelOf({})), [[undefined, undefined]]);
+});

@@ -38,6 +38,8 @@ Deno.test("a dry run names each change and changes nothing", async () => {
         path: "properties.speed.dataType.specs.max",
         kind: "range",
         isBreaking: true,
+        before: "10",
+        after: "5",
         message: "max changes from 10 to 5",
       },
       { path: "properties.on", kind: "added", isBreaking: false, message: "on is added" },

@@ -125,6 +125,11 @@ export const MODEL_CHANGE = z.object({
     description: "It refuses what was accepted before, or changes what values mean.",
     example: true,
   }),
+  before: z.string().optional().openapi({
+    description: "What it was. Absent: there was none, or the part itself came or went.",
+    example: "125",
+  }),
+  after: z.string().optional().openapi({ description: "What it is now.", example: "100" }),
   message: z.string().openapi({
     description: "For people.",
     example: "max changes from 125 to 100",
@@ -140,5 +145,7 @@ export const CHANGE_EXAMPLE = {
   path: "properties.temperature.dataType.specs.max",
   kind: "range",
   isBreaking: true,
+  before: "125",
+  after: "100",
   message: "max changes from 125 to 100",
 };
