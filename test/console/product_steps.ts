@@ -24,7 +24,7 @@ export async function writesModel(stage: TestConsole): Promise<void> {
   await page.getByLabel("Identifier").fill("energy");
   await page.getByLabel("Smallest").fill("10");
   await page.getByLabel("Largest").fill("1");
-  await page.getByText("The smallest is above the largest").waitFor();
+  await page.locator(".issue").getByText("The smallest is above the largest").waitFor();
   assert.deepEqual(await own.axe(), []);
   assert.ok(await publish.isDisabled());
   await page.getByLabel("Smallest").fill("0.5");

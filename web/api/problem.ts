@@ -9,6 +9,7 @@ export interface ProblemDocument {
   readonly hint?: string;
   readonly errors?: readonly {
     readonly path: string;
+    readonly rule: string;
     readonly message: string;
   }[];
   readonly changes?: unknown;
@@ -39,10 +40,5 @@ export class ApiError extends Error {
   get code(): string {
     return this.problem?.type.split(":").at(-1) ??
       (this.status === 0 ? "unreachable" : "unknown");
-  }
-
-  /** Message for a field of a form, by its path in the body. */
-  errorOf(path: string): string | undefined {
-    return this.problem?.errors?.find((each) => each.path === path)?.message;
   }
 }

@@ -39,6 +39,25 @@ export function shapesOf(value: unknown): readonly Shape[] {
   return Array.isArray(value) ? value.filter(isShape) : [];
 }
 
+/** Rules of the API, with words of their own: `told_{rule}`. */
+export const TOLD_RULES = [
+  "invalid_type",
+  "invalid_value",
+  "invalid_format",
+  "invalid_key",
+  "too_big",
+  "too_small",
+  "unrecognized_keys",
+  "forbidden",
+  "unicode",
+  "depth",
+] as const;
+
+/** Key of the words for a rule that the API says is broken. */
+export function toldKey(rule: string): `told_${typeof TOLD_RULES[number] | "other"}` {
+  return `told_${TOLD_RULES.find((each) => each === rule) ?? "other"}`;
+}
+
 export function modelIssues(draft: Shape): ModelIssue[] {
   const found: ModelIssue[] = [];
   const bytes = new TextEncoder().encode(JSON.stringify(draft)).length;
