@@ -1,8 +1,11 @@
 /** What a person sees of the last messages of a device. */
 import assert from "node:assert/strict";
 import { connectAsync } from "mqtt";
+import { systemClock } from "../../runtime/clock.ts";
 import type { TestConsole } from "../support/console.ts";
 import { PHONE } from "../support/browser.ts";
+
+const DAY_MS = 86_400_000;
 
 /** A message is seen with its times; a refused value with its reason; newer ones wait. */
 export async function seesMessages(stage: TestConsole): Promise<void> {
@@ -49,5 +52,10 @@ export async function seesMessages(stage: TestConsole): Promise<void> {
     language: "zh",
   });
   await phone.page.getByText("部分拒绝").waitFor();
+  assert.deepEqual(await phone.cutTexts(), []);
   assert.deepEqual(await phone.axe(), []);
+  await phone.page.clock.setSystemTime(systemClock.nowMs() + 2 * DAY_MS);
+  await phone.page.reload();
+  await phone.page.locator("time", { hasText: /^\d+月\d+日$/ }).first().waitFor();
+  assert.deepEqual(await phone.cutTexts(), [], "older ones have their day");
 }

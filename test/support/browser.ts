@@ -25,6 +25,26 @@ const FLAGS = [
   "--remote-debugging-port=0",
 ];
 
+/** Runs in the page. A box that hides what does not fit cuts the texts in it; names may be long. */
+const CUT_TEXTS = `() => {
+  const whole = "time, .tag, .number, [role=columnheader], [role=tab], button, label, h1, h2, h3";
+  const cut = new Set();
+  for (const element of document.querySelectorAll(whole)) {
+    if (element.closest(".unseen") || !element.checkVisibility() || !element.innerText) continue;
+    for (let box = element, level = 0; box && level < 4; box = box.parentElement, level++) {
+      const { overflowX } = getComputedStyle(box);
+      if (overflowX === "visible") continue;
+      const isCut = overflowX === "hidden" || overflowX === "clip";
+      const { scrollWidth, clientWidth } = box;
+      if (isCut && scrollWidth > clientWidth) {
+        cut.add(element.innerText.trim() + ": " + scrollWidth + " px in " + clientWidth);
+      }
+      break;
+    }
+  }
+  return [...cut];
+}`;
+
 export interface View {
   readonly width: number;
   readonly height: number;
@@ -142,6 +162,11 @@ export class BrowserPage implements AsyncDisposable {
       nodes.map((node) => `${id}: ${help}: ${node.html.slice(0, 200)} ${node.failureSummary}`)
     );
     return [...new Set(found)].slice(0, FINDINGS_SHOWN);
+  }
+
+  /** What must be whole and is cut: times, states, numbers, titles, tabs, buttons, labels. */
+  async cutTexts(): Promise<string[]> {
+    return await this.page.evaluate<string[]>(`(${CUT_TEXTS})()`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -16,6 +16,7 @@ const formats = computed(() => ({
     timeStyle: "medium",
   }),
   day: new Intl.DateTimeFormat(tag.value, { dateStyle: "medium" }),
+  shortDay: new Intl.DateTimeFormat(tag.value, { day: "numeric", month: "short" }),
   clock: new Intl.DateTimeFormat(tag.value, { timeStyle: "medium" }),
   ago: new Intl.RelativeTimeFormat(tag.value, {
     numeric: "auto",
@@ -53,6 +54,11 @@ export function moment(atMs: number): string {
 
 export function dayOf(atMs: number): string {
   return formats.value.day.format(atMs);
+}
+
+/** Without its year. */
+export function shortDay(atMs: number): string {
+  return formats.value.shortDay.format(atMs);
 }
 
 export function clockTime(atMs: number): string {

@@ -10,7 +10,7 @@ import {
 } from "@lucide/vue";
 import type { Answer } from "../../../api/types.ts";
 import type { Tone } from "../../../parts/status_tag.vue";
-import { clockTime, dayOf, duration } from "../../../text/format.ts";
+import { clockTime, duration, shortDay } from "../../../text/format.ts";
 import { nowMs } from "../../../clock.ts";
 import { t } from "./text.ts";
 
@@ -52,7 +52,7 @@ function isPartly({ status, reason }: Message): boolean {
 
 /** Of the last day the time, of older ones the day. */
 export function timeText({ acceptedAt }: Message): string {
-  return nowMs() - acceptedAt < DAY_MS ? clockTime(acceptedAt) : dayOf(acceptedAt);
+  return nowMs() - acceptedAt < DAY_MS ? clockTime(acceptedAt) : shortDay(acceptedAt);
 }
 
 /** From its acceptance to its handling, at most. */
