@@ -15,11 +15,12 @@ import {
   rotatesSecret,
   staysInProject,
 } from "./device_steps.ts";
+import { beginsAnew, copiesByHand, retriesDevice } from "./dialog_steps.ts";
 import { keepsGroups, viewsGroups } from "./group_steps.ts";
 import { sharesFeed } from "./live_steps.ts";
 import { seesMessages } from "./message_steps.ts";
 import { survivesNaughtyStrings } from "./naughty_steps.ts";
-import { readsRefusals } from "./problem_steps.ts";
+import { readsModelFaults, readsRefusals } from "./problem_steps.ts";
 import { breaksModel, guardsModel, writesModel } from "./product_steps.ts";
 import { fitsRanges, seesStillness } from "./quiet_steps.ts";
 import { keepsKeys, keepsUsers, readsAudit, skipsSetup } from "./settings_steps.ts";
@@ -59,6 +60,7 @@ async function isClean(stage: TestConsole): Promise<void> {
       await own.page.goto(path);
       await own.page.locator(ready).first().waitFor();
       assert.deepEqual(await own.axe(), [], path);
+      assert.deepEqual(await own.cutTexts(), [], path);
       const overflow = await own.page.evaluate(
         "document.documentElement.scrollWidth - innerWidth",
       );
@@ -141,6 +143,10 @@ const STEPS = [
   ["breaking changes of a model are named, and an older one comes back", breaksModel],
   ["unsaved changes of a model, and those of others, are not lost by a click", guardsModel],
   ["refusals are read in Chinese, with the words of the server below", readsRefusals],
+  ["faults of a model are read in Chinese, whoever finds them", readsModelFaults],
+  ["a dialog that is opened again begins anew, and is sent once", beginsAnew],
+  ["a new device whose first try failed is made by the second", retriesDevice],
+  ["a secret is copied where browsers have no clipboard for pages", copiesByHand],
   ["users are made, changed and removed; each has the own password", keepsUsers],
   ["an API key is shown once, works, and ends at once", keepsKeys],
   ["the audit is found by filters, and its chain verified", readsAudit],
