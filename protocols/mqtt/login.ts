@@ -97,7 +97,8 @@ function areFlagsSound(bytes: Uint8Array, level: 4 | 5): boolean {
 
 function refuseVersion(state: GatewayState, connection: Connection, level: number): void {
   if (level === 0) return close(state, connection, 0, "malformed");
-  connection.version = level > 5 ? 5 : 4;
+  // With its highest bit it is a bridge of mosquitto's, which comes again without it when told so.
+  connection.version = level > 5 && level < 0x80 ? 5 : 4;
   const { unsupportedVersion } = REASON;
   refuse(state, connection, CONNACK_3.unsupportedVersion, unsupportedVersion, "bad_version");
 }
