@@ -81,12 +81,17 @@ export function withDesired(
   return { ...state, desired, bytes, version: state.version + 1 };
 }
 
-/** Desired values that differ from the reported ones; undefined if none does. */
+/**
+ * Desired values that differ from the reported ones; undefined if none does. A device may say 1 and 0 for
+ * true and false, as thing models let it.
+ */
 export function deltaOf(state: DeviceState): Values | undefined {
   let delta: Record<string, Json> | undefined;
   for (const key in state.desired) {
     const { value } = state.desired[key]!;
-    if (Object.hasOwn(state.reported, key) && isSame(state.reported[key]!.value, value)) continue;
+    if (Object.hasOwn(state.reported, key) && isSame(state.reported[key]!.value, value, "bits")) {
+      continue;
+    }
     delta ??= {};
     delta[key] = value;
   }
@@ -97,9 +102,10 @@ export function shadowOf(state: DeviceState): ShadowView {
   return { version: state.version, desired: state.desired, reported: state.reported };
 }
 
-/** Deep equality of JSON; the order of keys does not count. */
-export function isSame(one: Json | undefined, other: Json | undefined): boolean {
+/** Deep equality of JSON; the order of keys does not count. @param truth `bits`: 1 is true, 0 is false. */
+export function isSame(one: Json | undefined, other: Json | undefined, truth?: "bits"): boolean {
   if (one === other) return true;
+  if (truth === "bits" && isBit(one) && isBit(other)) return Number(one) === Number(other);
   if (typeof one !== "object" || typeof other !== "object" || one === null || other === null) {
     return false;
   }
@@ -108,7 +114,11 @@ export function isSame(one: Json | undefined, other: Json | undefined): boolean 
   const right = other as { readonly [key: string]: Json | undefined };
   const keys = Object.keys(left);
   return keys.length === Object.keys(right).length &&
-    keys.every((key) => Object.hasOwn(right, key) && isSame(left[key], right[key]));
+    keys.every((key) => Object.hasOwn(right, key) && isSame(left[key], right[key], truth));
+}
+
+function isBit(value: Json | undefined): boolean {
+  return typeof value === "boolean" || value === 0 || value === 1;
 }
 
 function growth(before: Json, after: Json): number {
