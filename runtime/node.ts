@@ -25,10 +25,11 @@ import type { ChildSpec } from "./actor/supervision.ts";
 import { startSupervisor, type Supervisor, supervisorChild } from "./actor/supervisor.ts";
 import { systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
-import { UnavailableError } from "./errors.ts";
+import { messageOf, UnavailableError } from "./errors.ts";
 import { createStderrLogger, type Logger } from "./logger.ts";
 import { systemRandom } from "./random.ts";
 import { lockDataDirectory } from "./store/data_directory.ts";
+import { removeLeftWorkFolders } from "./store/work_folder.ts";
 
 /** Entry modules of threads and processes; test builds put others in their place. */
 export interface NodeEntries {
@@ -66,10 +67,21 @@ export async function startNode(
   const resources = new AsyncDisposableStack();
   try {
     resources.use(lockDataDirectory(config.data.dir, clock.nowMs()));
+    removeLeftovers(config.data.dir, logger);
     return await new Node(config, entries, logger, resources).start(onOwner);
   } catch (fault) {
     await resources.disposeAsync();
     throw fault;
+  }
+}
+
+/** Copies of a backup that was killed: as large as the data, and of no use to anybody. */
+function removeLeftovers(dataDir: string, logger: Logger): void {
+  try {
+    const folders = removeLeftWorkFolders(dataDir);
+    if (folders.length > 0) logger.info("left over folders removed", { folders });
+  } catch (fault) { // They only take room.
+    logger.warn("left over folders stay", { fault: messageOf(fault) });
   }
 }
 

@@ -10,6 +10,8 @@ import { ConflictError, OverloadedError } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
 import { type HeadMark, openHeadFile } from "../../runtime/log/head_file.ts";
 import type { Random } from "../../runtime/random.ts";
+import { BACKUP_FOLDER, openWorkFolder, type WorkFolder } from "../../runtime/store/work_folder.ts";
+import { undoneAtInterrupt } from "../interrupt.ts";
 import { BACKUP_LIMITS } from "./backup_limits.ts";
 import { endOfEntries, entryOf, isBackupPath, type Manifest } from "./entries.ts";
 import { freeBytes, isMissing, removeIfThere, syncFolder } from "./files.ts";
@@ -25,8 +27,6 @@ export interface BackupOptions {
   readonly random: Random;
 }
 
-/** Copies are made in it; it is inside the data directory, which protects them as it does the data. */
-const WORK_FOLDER = "backup.tmp";
 const ROOM_RETRY_MS = 60_000;
 
 /**
@@ -40,7 +40,7 @@ export async function writeBackup(
   if (!isMissing(path)) throw new ConflictError(`Cannot write ${path}: it exists`);
   const { dataDir, clock } = options;
   using snapshot = await takeSnapshot(dataDir, options.masterKeys, clock);
-  using work = openWorkFolder(dataDir);
+  using work = openCopies(dataDir);
   checkRoom(dataDir);
   const { tick, epoch } = snapshot.meta;
   const manifest: Manifest = {
@@ -52,6 +52,10 @@ export async function writeBackup(
   };
   const partial = `${path}.partial`;
   removeIfThere(partial);
+  using _ = undoneAtInterrupt(() => {
+    removeIfThere(partial);
+    work[Symbol.dispose]();
+  });
   try {
     const sum = await writeFile(partial, work.path, snapshot, manifest, options);
     Deno.renameSync(partial, path);
@@ -72,25 +76,30 @@ async function writeFile(
 ): Promise<SealedSum> {
   using file = Deno.openSync(path, { write: true, createNew: true, mode: 0o600 });
   const sealed = new SealedWriter(file, secret, random);
-  const put = (parts: Iterable<Uint8Array>) => {
-    for (const part of parts) sealed.write(part);
+  const put = async (parts: Iterable<Uint8Array>) => {
+    for (const part of parts) {
+      sealed.write(part);
+      await new Promise<void>((resolve) => clock.soon(resolve)); // Signals are heard in between.
+    }
   };
-  put(entryOf(manifest, []));
+  await put(entryOf(manifest, []));
   // The log first: while its moment is held, its WAL grows fastest.
   for (const name of [...DATABASES].reverse()) {
     const copy = join(work, name);
     await snapshot.copy(name, copy);
-    put(entryOf({ type: "file", path: name }, contentOf(copy)));
+    await put(entryOf({ type: "file", path: name }, contentOf(copy)));
     Deno.removeSync(copy);
   }
-  put(entryOf({ type: "file", path: "log.head" }, [headBytes(work, snapshot.head, clock)]));
+  const head = headBytes(work, snapshot.head, clock);
+  await put(entryOf({ type: "file", path: "log.head" }, [head]));
   if (snapshot.masterKey !== undefined) {
-    put(entryOf({ type: "file", path: "master.key" }, [snapshot.masterKey]));
+    await put(entryOf({ type: "file", path: "master.key" }, [snapshot.masterKey]));
   }
   for (const name of jobFiles(dataDir)) {
-    put(entryOf({ type: "file", path: `jobs/${name}` }, contentOf(join(dataDir, "jobs", name))));
+    const content = contentOf(join(dataDir, "jobs", name));
+    await put(entryOf({ type: "file", path: `jobs/${name}` }, content));
   }
-  put([endOfEntries()]);
+  await put([endOfEntries()]);
   const sum = sealed.end();
   file.syncSync();
   return sum;
@@ -148,22 +157,8 @@ function checkRoom(dataDir: string): void {
 }
 
 /** One backup at a time; what a killed one left is removed. */
-function openWorkFolder(dataDir: string): { readonly path: string } & Disposable {
-  const path = join(dataDir, WORK_FOLDER);
-  Deno.mkdirSync(path, { recursive: true, mode: 0o700 });
-  const lock = Deno.openSync(join(path, "lock"), { write: true, create: true });
-  if (!lock.tryLockSync(true)) {
-    lock.close();
-    throw new ConflictError(`Cannot back up ${dataDir}: another backup of it runs`);
-  }
-  for (const { name } of Deno.readDirSync(path)) {
-    if (name !== "lock") Deno.removeSync(join(path, name));
-  }
-  return {
-    path,
-    [Symbol.dispose]() {
-      Deno.removeSync(path, { recursive: true });
-      lock.close();
-    },
-  };
+function openCopies(dataDir: string): WorkFolder {
+  const folder = openWorkFolder(join(dataDir, BACKUP_FOLDER));
+  if (folder !== undefined) return folder;
+  throw new ConflictError(`Cannot back up ${dataDir}: another backup of it runs`);
 }

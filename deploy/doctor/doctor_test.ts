@@ -6,6 +6,8 @@ import { freePort } from "../../test/support/free_port.ts";
 import { linesOf, startProcess } from "../../test/support/process.ts";
 import { startRoost } from "../../test/support/roost.ts";
 import { mountRefusal, SmallDisk } from "../../test/support/small_disk.ts";
+import { waitFor } from "../../test/support/wait.ts";
+import { DOCTOR_PREFIX } from "../../runtime/store/work_folder.ts";
 import type { Finding } from "./finding.ts";
 
 const ENTRY = fileURLToPath(new URL("main.ts", import.meta.url));
@@ -61,6 +63,10 @@ function foundOf({ findings }: Outcome, check: string): string {
 
 function faultsOf({ findings }: Outcome): string[] {
   return findings.filter(({ level }) => level === "fault").map(({ check }) => check);
+}
+
+function namesIn(path: string): string[] {
+  return [...Deno.readDirSync(path)].map(({ name }) => name);
 }
 
 function tempData(): { readonly path: string } & Disposable {
@@ -159,6 +165,38 @@ Deno.test("the doctor finds a clock that is behind the data", async () => {
   const aheadSeconds = Math.floor(Deno.statSync(data.path).mtime!.getTime() / 1_000) + year;
   Deno.utimeSync(`${data.path}/views.db`, aheadSeconds, aheadSeconds);
   assert.deepEqual(faultsOf(await doctor({ env: { ROOST__DATA__DIR: data.path } })), ["clock"]);
+});
+
+Deno.test("arguments that the doctor does not know are answered with those that it does", async () => {
+  for (const args of [["--help"], ["--json", "--quik"], ["--demo"], ["data"]]) {
+    const words = ["run", "-A", "--cached-only", ENTRY, ...args];
+    await using running = startProcess(Deno.execPath(), words);
+    const printed = await Array.fromAsync(linesOf(running.stdout));
+    assert.deepEqual([(await running.ended).code, printed], [2, []]);
+    assert.match(running.stderrText(), /^Use: deno task doctor \[--json\] \[--quick\]/);
+  }
+});
+
+Deno.test("the doctor finds what a killed backup left, and leaves nothing when it is ended", async () => {
+  using data = tempData();
+  const env = { ROOST__DATA__DIR: data.path };
+  Deno.mkdirSync(`${data.path}/backup.tmp`);
+  Deno.writeTextFileSync(`${data.path}/backup.tmp/log.db`, "a copy");
+  const outcome = await doctor({ env });
+  assert.equal(levelOf(outcome, "left over"), "warning");
+  assert.match(foundOf(outcome, "left over"), /^backup\.tmp/);
+  Deno.removeSync(`${data.path}/backup.tmp`, { recursive: true });
+  assert.equal(levelOf(await doctor({ env }), "left over"), "ok");
+
+  await using ended = startProcess(Deno.execPath(), ["run", "-A", "--cached-only", ENTRY], { env });
+  const isMeasuring = () =>
+    namesIn(data.path).some((name) =>
+      name.startsWith(DOCTOR_PREFIX) && namesIn(`${data.path}/${name}`).includes("log.db")
+    );
+  await waitFor(isMeasuring, { what: "the measures to begin", withinMs: 20_000 });
+  ended.signal("SIGINT");
+  assert.equal((await ended.ended).code, 130, ended.stderrText());
+  assert.deepEqual(namesIn(data.path), []);
 });
 
 Deno.test("the doctor finds data that are no directory", async () => {

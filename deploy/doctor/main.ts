@@ -7,7 +7,13 @@ import { type Clock, systemClock } from "../../runtime/clock.ts";
 import { type Config, readProcessConfig } from "../../runtime/config.ts";
 import { messageOf } from "../../runtime/errors.ts";
 import { LIMITS } from "../../runtime/limits.ts";
-import { checkDatabases, checkMasterKey, checkOwner, lastTimeMs } from "./store_checks.ts";
+import {
+  checkDatabases,
+  checkLeftovers,
+  checkMasterKey,
+  checkOwner,
+  lastTimeMs,
+} from "./store_checks.ts";
 import { DOCTOR_LIMITS } from "./doctor_limits.ts";
 import {
   exitCodeOf,
@@ -31,6 +37,8 @@ import {
   nearestFolder,
 } from "./host_checks.ts";
 import { measureHost } from "./measures.ts";
+
+const USE = "Use: deno task doctor [--json] [--quick] [--config FILE]";
 
 /** @param args Of the process, without the doctor's own. */
 async function examine(args: readonly string[], isQuick: boolean, clock: Clock): Promise<Report> {
@@ -62,7 +70,9 @@ async function examine(args: readonly string[], isQuick: boolean, clock: Clock):
   findings.push(...checkPorts(config, holder), checkDescriptors(holder), checkMemory());
   findings.push(...await checkClock(clock, isReadable ? lastTimeMs(dir) : undefined));
   findings.push(checkDisk(folder), checkFsync(folder, clock));
-  if (isReadable) findings.push(...checkDatabases(dir, isQuick), checkMasterKey(config));
+  if (isReadable) {
+    findings.push(...checkDatabases(dir, isQuick), checkMasterKey(config), checkLeftovers(dir));
+  }
   return isQuick ? { findings } : await withMeasures(findings, folder, holder, clock);
 }
 
@@ -101,6 +111,10 @@ async function checkTls(config: Config): Promise<Finding[]> {
 if (import.meta.main) {
   const own = new Set(["--json", "--quick"]);
   const rest = Deno.args.filter((arg) => !own.has(arg));
+  if (rest.some((arg, at) => !/^--config(?:=|$)/.test(arg) && rest[at - 1] !== "--config")) {
+    Deno.stderr.writeSync(new TextEncoder().encode(`${USE}\n`));
+    Deno.exit(2);
+  }
   const report = await examine(rest, Deno.args.includes("--quick"), systemClock)
     .catch((cause): Report => ({
       findings: [fault("doctor", messageOf(cause), "Correct that, and run the doctor again.")],

@@ -4,9 +4,12 @@ import { partitionOfActor } from "../../actors/behaviours.ts";
 import { SqliteTelemetryStore } from "../../actors/telemetry/sqlite_store.ts";
 import type { StoredSample } from "../../actors/telemetry/store.ts";
 import type { Clock } from "../../runtime/clock.ts";
+import { UnavailableError } from "../../runtime/errors.ts";
 import { createStderrLogger } from "../../runtime/logger.ts";
 import { openDurableLog } from "../../runtime/log/open_log.ts";
 import { packRecord } from "../../runtime/log/record.ts";
+import { DOCTOR_PREFIX, openWorkFolder } from "../../runtime/store/work_folder.ts";
+import { undoneAtInterrupt } from "../interrupt.ts";
 import { DOCTOR_LIMITS } from "./doctor_limits.ts";
 import { connectionsOf, descriptorLimits } from "./host_checks.ts";
 import type { RunningHolder } from "./holder.ts";
@@ -24,23 +27,31 @@ export async function measureHost(
   holder: RunningHolder | undefined,
   clock: Clock,
 ): Promise<Record<string, number>> {
-  const own = Deno.makeTempDirSync({ dir: folder, prefix: "doctor-measure-" });
-  try {
-    const messages = await measureLog(own, clock);
-    const points = await measurePoints(own, clock);
-    const { soft, hard } = descriptorLimits(holder?.pid) ?? { soft: Infinity, hard: Infinity };
-    const { available } = Deno.systemMemoryInfo();
-    return {
-      "messages made durable, per second": messages,
-      "points stored, per second": points,
-      "connections, by descriptors and memory": Math.floor(Math.min(
-        connectionsOf(Math.max(soft, hard)),
-        available / 2 / DOCTOR_LIMITS.bytesPerConnection,
-      )),
-    };
-  } finally {
-    Deno.removeSync(own, { recursive: true });
-  }
+  // A name of its own: where the folder is everybody's, a known one could be a link elsewhere.
+  const own = Deno.makeTempDirSync({ dir: folder, prefix: DOCTOR_PREFIX });
+  using work = openWorkFolder(own);
+  if (work === undefined) throw new UnavailableError("measures", `${own} is in use`);
+  using _ = undoneAtInterrupt(() => work[Symbol.dispose]());
+  return await measuresIn(own, holder, clock);
+}
+
+async function measuresIn(
+  own: string,
+  holder: RunningHolder | undefined,
+  clock: Clock,
+): Promise<Record<string, number>> {
+  const messages = await measureLog(own, clock);
+  const points = await measurePoints(own, clock);
+  const { soft, hard } = descriptorLimits(holder?.pid) ?? { soft: Infinity, hard: Infinity };
+  const { available } = Deno.systemMemoryInfo();
+  return {
+    "messages made durable, per second": messages,
+    "points stored, per second": points,
+    "connections, by descriptors and memory": Math.floor(Math.min(
+      connectionsOf(Math.max(soft, hard)),
+      available / 2 / DOCTOR_LIMITS.bytesPerConnection,
+    )),
+  };
 }
 
 /** Appends of the ingress, without sockets and actors: what the disk and the log's thread allow. */

@@ -8,6 +8,7 @@ import { keySourceOf } from "../../actors/registry/master_keys.ts";
 import type { Config } from "../../runtime/config.ts";
 import { messageOf } from "../../runtime/errors.ts";
 import { decodeMeta } from "../../runtime/log/tick_meta.ts";
+import { leftWorkFolders } from "../../runtime/store/work_folder.ts";
 import { isExposed, type MasterKeys, readKeyFile } from "../../runtime/secret/master_key.ts";
 import { DOCTOR_LIMITS } from "./doctor_limits.ts";
 import { fault, type Finding, ok, warning } from "./finding.ts";
@@ -73,6 +74,16 @@ export function openReadOnly(path: string): DatabaseSync {
   const db = new DatabaseSync(path, { readOnly: true });
   db.exec(`PRAGMA busy_timeout = ${BUSY_MS}`);
   return db;
+}
+
+/** What a backup or a doctor left that was killed takes room beside the data. */
+export function checkLeftovers(dataDir: string): Finding {
+  const check = "left over";
+  const names = leftWorkFolders(dataDir);
+  if (names.length === 0) return ok(check, "nothing of a backup or a doctor that was killed");
+  const paths = names.map((name) => join(dataDir, name)).join(" ");
+  const found = `${names.join(", ")}, of a backup or a doctor that was killed`;
+  return warning(check, found, `The next start removes it, or: rm -r ${paths}`);
 }
 
 /** The latest time that the log has given, or a database was written; undefined: there is no data. */

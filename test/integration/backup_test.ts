@@ -9,7 +9,8 @@ import { SEQUENCE, SEQUENCE_MIN } from "../bench/load/payload.ts";
 import { assertExactlyOnce, untilHandled } from "../chaos/verify.ts";
 import { systemClock } from "../../runtime/clock.ts";
 import { decodeMeta } from "../../runtime/log/tick_meta.ts";
-import { linesOf, startProcess } from "../support/process.ts";
+import { BACKUP_FOLDER } from "../../runtime/store/work_folder.ts";
+import { linesOf, type RunningProcess, startProcess } from "../support/process.ts";
 import { OWNER_PASSWORD, startRoost, type TestRoost } from "../support/roost.ts";
 import { RoostApi } from "../support/roost_api.ts";
 import { waitFor } from "../support/wait.ts";
@@ -34,15 +35,23 @@ async function run(
   dataDir: string,
   env: Readonly<Record<string, string>> = { ROOST__BACKUP__PASSPHRASE: PASSPHRASE },
 ): Promise<Ended> {
-  const task: string = JSON.parse(Deno.readTextFileSync(CONFIG)).tasks.backup;
-  const flags = task.split(" ").filter((word) => word.startsWith("--"));
-  await using running = startProcess(Deno.execPath(), ["run", ...flags, ENTRY, ...args], {
-    env: { ROOST__DATA__DIR: dataDir, ...env },
-  });
+  await using running = begin(args, dataDir, env);
   let text = "";
   for await (const line of linesOf(running.stdout)) text += `${line}\n`;
   const { code } = await running.ended;
   return { code, text: text + running.stderrText() };
+}
+
+function begin(
+  args: readonly string[],
+  dataDir: string,
+  env: Readonly<Record<string, string>> = { ROOST__BACKUP__PASSPHRASE: PASSPHRASE },
+): RunningProcess {
+  const task: string = JSON.parse(Deno.readTextFileSync(CONFIG)).tasks.backup;
+  const flags = task.split(" ").filter((word) => word.startsWith("--"));
+  return startProcess(Deno.execPath(), ["run", ...flags, ENTRY, ...args], {
+    env: { ROOST__DATA__DIR: dataDir, ...env },
+  });
 }
 
 function tempFolder(): { readonly path: string } & Disposable {
@@ -201,4 +210,45 @@ Deno.test("a restore verifies first, writes into an empty directory only, and is
   await refused(["restore", file], target, /a restore into it was not finished/);
   await assert.rejects(startRoost({ dataDir: target }), /a restore into it was not finished/);
   await refused(["restore", file], roost.dataDir, /not empty/);
+});
+
+function has(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch (fault) {
+    if (fault instanceof Deno.errors.NotFound) return false;
+    throw fault;
+  }
+}
+
+Deno.test("a backup that is ended early leaves nothing, and what a killed one left goes at a start", async () => {
+  using folder = tempFolder();
+  const file = `${folder.path}/roost.backup`;
+  await using roost = await startRoost();
+  const copies = `${roost.dataDir}/${BACKUP_FOLDER}`;
+  const beginWriting = async () => {
+    const running = begin(["backup", file], roost.dataDir);
+    await waitFor(() => has(`${file}.partial`), { what: "the file to begin", withinMs: 20_000 });
+    return running;
+  };
+  {
+    await using ended = await beginWriting();
+    ended.signal("SIGTERM");
+    assert.equal((await ended.ended).code, 130, ended.stderrText());
+  }
+  assert.ok(!has(copies), "its copies are gone");
+  assert.deepEqual([...Deno.readDirSync(folder.path)], [], "and what it wrote");
+
+  {
+    await using killed = await beginWriting();
+    killed.signal("SIGKILL");
+    await killed.ended;
+  }
+  assert.ok(has(copies), "nobody could remove them");
+  await roost.restart();
+  assert.ok(!has(copies), "the start did");
+  assert.match(roost.stderrText, /left over folders removed/);
+  const { code, text } = await run(["backup", file], roost.dataDir);
+  assert.equal(code, 0, text);
 });
