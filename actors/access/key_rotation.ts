@@ -24,7 +24,7 @@ import {
 import { type KeySource, recordKey } from "../registry/master_keys.ts";
 import { accepted, type Outcome, refused } from "../registry/outcome.ts";
 import type { RegistryStore } from "../registry/registry_store.ts";
-import { countSealed, isSealedWith, resealHeads, resealTexts, SEALED_TEXTS } from "./reseal.ts";
+import { countSealed, resealHeads, resealTexts, SEALED_TEXTS } from "./reseal.ts";
 
 export interface MasterKeyState {
   readonly id: string;
@@ -146,25 +146,31 @@ export class KeyRotation implements AsyncDisposable {
     await resealHeads({ store, keyring, clock, isStopping });
     if (broken > 0) logger.error("sealed texts cannot be opened by their key", { rows: broken });
     let againMs = Infinity;
+    const due: string[] = [];
     for (const key of stored.filter(({ id }) => id !== keyring.currentId)) {
       const leftMs = key.isEnding ? 0 : endsAtMs(key, stored) - clock.nowMs();
-      if (leftMs <= 0 && !isStopping()) await this.#alone(() => this.#end(key.id));
+      if (leftMs <= 0) due.push(key.id);
       else againMs = Math.min(againMs, leftMs);
+    }
+    if (due.length === 0) return againMs;
+    // Nothing seals with them any more: what is found in slices holds.
+    const counts = await countSealed({ store, clock, isStopping });
+    for (const id of due) {
+      if (!isStopping()) await this.#alone(() => this.#end(id, counts.get(id) ?? 0));
     }
     return againMs;
   }
 
-  async #end(id: string): Promise<void> {
+  /** @param rows What is still sealed with it. */
+  async #end(id: string, rows: number): Promise<void> {
     const { store, source, keyring, logger } = this.#options;
-    let isUsed = false;
-    await store.write((writer) => {
-      isUsed = isSealedWith(writer, id);
-      if (!isUsed) writer.run("update master_keys set check_text = '' where id = ?", id);
-    });
-    if (isUsed) {
-      logger.warn("a master key stays: what it sealed cannot be sealed again", { key: id });
+    if (rows > 0) {
+      logger.warn("a master key stays: what it sealed cannot be sealed again", { key: id, rows });
       return;
     }
+    await store.write((writer) =>
+      writer.run("update master_keys set check_text = '' where id = ?", id)
+    );
     if (source.type === "file") {
       const [current, ...others] = readKeyFile(source.path) ?? [];
       if (current === undefined || current.id !== keyring.currentId) {

@@ -154,6 +154,32 @@ Deno.test("sealed rows are counted in slices, between which others have their tu
   assert.equal(cut.size, 0);
 });
 
+Deno.test("before a key ends, what it sealed is looked for in slices, not in a transaction", async () => {
+  await using fixture = await Fixture.open();
+  const { clock, store } = fixture.registry;
+  const read: string[] = [];
+  const write = store.write.bind(store);
+  store.write = (work) =>
+    write((writer) =>
+      work({
+        run: (sql, ...values) => writer.run(sql, ...values),
+        get: (sql, ...values) => {
+          read.push(sql);
+          return writer.get(sql, ...values);
+        },
+      })
+    );
+  await using node = await fixture.start();
+  await fixture.fill(node);
+  await node.rotation.rotate();
+  await fixture.settled(node);
+  read.length = 0;
+  await clock.advance(HOUR_MS);
+  await fixture.settled(node);
+  assert.equal(node.keyring.ids.length, 1, "it has ended");
+  assert.deepEqual(read, []);
+});
+
 Deno.test("a crash anywhere in a change leaves a registry that opens, and the change goes on", async () => {
   await using fixture = await Fixture.open();
   const { clock, store } = fixture.registry;

@@ -1,7 +1,6 @@
 /** What is sealed with master keys, row by row: counted, and sealed again with the current one. */
 import type { Clock } from "../../runtime/clock.ts";
 import type { Keyring, SealedPlace } from "../../runtime/secret/keyring.ts";
-import type { CommitWriter } from "../../runtime/store/relational_store.ts";
 import { sealedHead } from "../audit/audit_log.ts";
 import { currentPlace, oldPlace } from "../device/device_secrets.ts";
 import type { RegistryStore } from "../registry/registry_store.ts";
@@ -65,17 +64,6 @@ export async function countSealed(
     }
   }
   return counts;
-}
-
-/** Whether a row names the key: looked for inside of the transaction that gives the key up. */
-export function isSealedWith(writer: Pick<CommitWriter, "get">, id: string): boolean {
-  const texts = SEALED_TEXTS.some(({ table, column }) => {
-    // Of those that are sealed there is an index.
-    const first = `select 1 from ${table} where ${column} is not null and ${column} like ? limit 1`;
-    return writer.get(first, `v1.${id}.%`) !== undefined;
-  });
-  const heads = "select 1 from audit_heads where mac like ? or kept_mac like ? limit 1";
-  return texts || writer.get(heads, `${id}.%`, `${id}.%`) !== undefined;
 }
 
 /** @returns How many cannot be opened by the key that they name; they stay as they are. */
