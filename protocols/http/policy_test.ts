@@ -4,6 +4,7 @@ import { type Role, type Scope, SCOPES } from "../../actors/access/principal.ts"
 import { basic, deadLetter, HttpHarness, SECRET } from "../../test/support/http_harness.ts";
 import { requestOf, textOf } from "../../test/support/http_requests.ts";
 import { assertAllPoliciesUsed, POLICIES, policyOf } from "./policy.ts";
+import type { Route } from "./route.ts";
 
 /** What is expected of a caller: written out on its own, not read from the table. */
 const PUBLIC = ["GET /", "GET /docs", "GET /openapi.json", "GET /livez", "GET /readyz"]
@@ -68,6 +69,23 @@ const NEVER_A_KEY = [
   "GET /api/v1/projects/{id}",
 ];
 
+/** What is of no single project. */
+const OF_INSTALLATION = [
+  "POST /api/v1/projects",
+  "DELETE /api/v1/projects/{id}",
+  "POST /api/v1/projects/{id}/owners",
+  "GET /api/v1/audit/verification",
+  "GET /api/v1/master-keys",
+  "POST /api/v1/master-keys/rotate",
+  "POST /api/v1/jobs/rebuild-views",
+  "GET /api/v1/cluster/ledger",
+  "GET /api/v1/cluster/tree",
+  "POST /api/v1/cluster/tree/kill",
+  "GET /api/v1/cluster/partitions/{partition}/pending",
+  "POST /api/v1/cluster/partitions/{partition}/skip-damage",
+];
+const ROLES: readonly Role[] = ["viewer", "operator", "owner"];
+
 interface Sweep {
   readonly caller: string;
   readonly headers: Record<string, string>;
@@ -75,15 +93,25 @@ interface Sweep {
   readonly expected: (route: string) => 401 | 403 | "allowed";
 }
 
+/** What removes comes after what looks, and the end of the caller's own session last. */
+function inOrder(routes: readonly Route[]): Route[] {
+  const rank = ({ name, method }: Route) =>
+    name === "DELETE /api/v1/session" ? 2 : method === "delete" ? 1 : 0;
+  return routes.toSorted((one, other) => rank(one) - rank(other));
+}
+
 async function sweep(harness: HttpHarness, { caller, headers, expected }: Sweep): Promise<void> {
-  for (const route of harness.app.routes) {
-    if (route.name === "DELETE /api/v1/session" && headers.cookie !== undefined) continue;
-    if (route.name.startsWith("DELETE /api/v1/devices") || route.policy.type === "device") continue;
+  const isDevice = headers.authorization?.startsWith("Basic") === true;
+  for (const route of inOrder(harness.app.routes)) {
+    const isOfDevices = route.policy.type === "device";
+    if (isOfDevices && isDevice) continue;
     const { method, path, json } = requestOf(route);
-    const answer = await harness.send(method, path, { headers, json });
+    // Wrong credentials of devices count against their network: each has one of its own.
+    const remote = isOfDevices ? `198.51.${swept >> 8}.${swept++ & 255}` : undefined;
+    const answer = await harness.send(method, path, { headers, json, ...(remote && { remote }) });
     const body = await textOf(answer);
     const said = `${caller}: ${route.name} → ${answer.status} ${body.slice(0, 200)}`;
-    const want = expected(route.name);
+    const want = isOfDevices ? 401 : expected(route.name);
     // A wrong password is answered by 401 too, but to nobody in particular.
     if (want === 401) assert.equal(answer.status, 401, said);
     else if (want === 403) assert.equal(answer.status, 403, said);
@@ -96,6 +124,8 @@ async function sweep(harness: HttpHarness, { caller, headers, expected }: Sweep)
     }
   }
 }
+
+let swept = 0;
 
 function least(route: string): Role {
   if (VIEWER.includes(route)) return "viewer";
@@ -112,6 +142,16 @@ function scopeOf(route: string): Scope {
   const named = /\/api\/v1\/(\w+)/.exec(route)![1]!;
   const resource = named === "groups" ? "devices" : named; // Groups are of devices.
   return `${resource}:${isRead ? "read" : "write"}` as Scope;
+}
+
+function mayByRole(role: Role, route: string): boolean {
+  return PUBLIC.includes(route) || ROLES.indexOf(role) >= ROLES.indexOf(least(route));
+}
+
+function mayByScope(scope: Scope, route: string): boolean {
+  // Endpoints are told to a key of whatever scope.
+  if (PUBLIC.includes(route) || route === "GET /api/v1/endpoints") return true;
+  return !NEVER_A_KEY.includes(route) && scopeOf(route) === scope;
 }
 
 async function prepared(): Promise<HttpHarness> {
@@ -144,15 +184,13 @@ Deno.test("each route has its policy, and strangers get nothing but what is publ
 
 Deno.test("each role may do what its rank allows, on every route", async () => {
   await using harness = await prepared();
-  const roles: readonly Role[] = ["viewer", "operator", "owner"];
-  for (const role of roles) {
+  for (const role of ROLES) {
     const headers = await harness.login(role);
-    const expected = (route: string) =>
-      PUBLIC.includes(route) || roles.indexOf(role) >= roles.indexOf(least(route))
-        ? "allowed" as const
-        : 403 as const;
+    const expected = (route: string) => mayByRole(role, route) ? "allowed" as const : 403 as const;
     await sweep(harness, { caller: role, headers, expected });
-    await harness.products.create({ key: "pump" }); // An operator may have removed it.
+    // An operator may have removed them.
+    await harness.products.create({ key: "pump" });
+    await harness.devices.create({ product: "pump", device: "p-1", secret: SECRET });
   }
 });
 
@@ -160,14 +198,29 @@ Deno.test("a key may do what its one scope allows, and never manage keys", async
   await using harness = await prepared();
   for (const scope of SCOPES) {
     const headers = await harness.key(scope);
-    const expected = (route: string) => {
-      if (PUBLIC.includes(route)) return "allowed" as const;
-      if (route === "GET /api/v1/endpoints") return "allowed" as const; // Of whatever scope.
-      if (NEVER_A_KEY.includes(route)) return 403 as const;
-      return scopeOf(route) === scope ? "allowed" as const : 403 as const;
-    };
+    const expected = (route: string) =>
+      mayByScope(scope, route) ? "allowed" as const : 403 as const;
     await sweep(harness, { caller: scope, headers, expected });
   }
+});
+
+Deno.test("people and keys of another project may nothing that is of the installation", async () => {
+  await using harness = await prepared();
+  await harness.projects.create({ id: "other" });
+  const isOwn = (route: string) => !OF_INSTALLATION.includes(route);
+  for (const role of ROLES) {
+    const headers = await harness.login(role, "other");
+    const expected = (route: string) =>
+      isOwn(route) && mayByRole(role, route) ? "allowed" as const : 403 as const;
+    await sweep(harness, { caller: `${role} of another project`, headers, expected });
+  }
+  for (const scope of SCOPES) {
+    const headers = await harness.keyOf("other", scope);
+    const expected = (route: string) =>
+      isOwn(route) && mayByScope(scope, route) ? "allowed" as const : 403 as const;
+    await sweep(harness, { caller: `${scope} of another project`, headers, expected });
+  }
+  assert.ok(await harness.devices.get("pump", "p-1"), "what is not theirs is there");
 });
 
 Deno.test("an expired key, an ended key and an ended session are strangers", async () => {
