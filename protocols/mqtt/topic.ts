@@ -53,14 +53,23 @@ export function isFilter(filter: string): boolean {
   );
 }
 
-/** Whether `topic` is matched by a well-formed filter. */
+const SLASH = 0x2f;
+const PLUS = 0x2b;
+const HASH = 0x23;
+
+/** Whether `topic` is matched by a well-formed filter. In one pass: it is asked for each message. */
 export function isMatch(filter: string, topic: string): boolean {
-  const wanted = filter.split("/");
-  const levels = topic.split("/");
-  for (let i = 0; i < wanted.length; i++) {
-    if (wanted[i] === "#") return true; // Also the parent level: `a/#` matches `a`.
-    if (i >= levels.length) return false;
-    if (wanted[i] !== "+" && wanted[i] !== levels[i]) return false;
+  let at = 0;
+  let topicAt = 0;
+  for (; at < filter.length; at++) {
+    const wanted = filter.charCodeAt(at);
+    if (wanted === HASH) return true;
+    if (wanted === PLUS) {
+      while (topicAt < topic.length && topic.charCodeAt(topicAt) !== SLASH) topicAt++;
+    } else if (topicAt === topic.length) {
+      // Also the parent level: `a/#` matches `a`.
+      return wanted === SLASH && filter.charCodeAt(at + 1) === HASH;
+    } else if (wanted !== topic.charCodeAt(topicAt++)) return false;
   }
-  return wanted.length === levels.length;
+  return topicAt === topic.length;
 }
