@@ -175,7 +175,12 @@ function acceptor(state: GatewayState): (socket: Socket) => void {
     }
   }
   function onEnd(this: OwnedSocket): void {
-    endOfPeer(state, this[OWNER]);
+    const connection = this[OWNER];
+    try {
+      endOfPeer(state, connection);
+    } catch (fault) {
+      fail(state, connection, fault);
+    }
   }
   function onDrain(this: OwnedSocket): void {
     const connection = this[OWNER];
