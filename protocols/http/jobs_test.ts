@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { Job } from "../../actors/job/job.ts";
 import { JOB_LIMITS } from "../../runtime/job_limits.ts";
+import { LIMITS } from "../../runtime/limits.ts";
 import { EventReader } from "../../test/support/event_reader.ts";
 import { HttpHarness, START_MS } from "../../test/support/http_harness.ts";
 import { waitFor } from "../../test/support/wait.ts";
@@ -252,6 +253,25 @@ Deno.test("open jobs of a project are bounded", async () => {
   });
   assert.equal(answer.status, 409);
   assert.match((await answer.json()).detail, /jobsOpenMax/);
+});
+
+Deno.test("what a device with a clock ahead has reported is read and exported with the rest", async () => {
+  await using harness = await prepared(3);
+  const atMs = START_MS + LIMITS.aheadMsMax;
+  const values = new TextEncoder().encode('{"t":7}');
+  const ahead = { device: "pump/p-1", atMs, partition: 0, offset: 9, position: 0, values };
+  await harness.telemetry.write({ samples: [ahead], cursor: 2 });
+  const headers = await harness.login("operator");
+  const path = "/api/v1/devices/pump/p-1/telemetry?keys=t";
+  const { series } = await (await harness.send("GET", path, { headers })).json();
+  assert.deepEqual(series.t.at(-1), [atMs, 7]);
+  harness.runJobs();
+  const json = { format: "csv", keys: ["t"] };
+  const started = await harness.send("POST", "/api/v1/jobs/telemetry-export", { headers, json });
+  const { id } = await started.json();
+  await finished(harness, headers, id);
+  const text = await (await fetchResult(harness, headers, id)).text();
+  assert.deepEqual(text.trim().split("\r\n").at(-1), `pump,p-1,t,${atMs},7`);
 });
 
 Deno.test("one Idempotency-Key starts one job", async () => {

@@ -16,6 +16,7 @@ import { type Answer, answer, noContent, respond } from "../responses.ts";
 import { createRoute, type Keep, type Route } from "../route.ts";
 import { CURSOR, LIMIT, NAME, pageOf, time } from "../schemas.ts";
 import { isOwn, requireDevice } from "./device_access.ts";
+import { historyEndMs } from "./telemetry_routes.ts";
 
 const KINDS = [
   "telemetryExport",
@@ -88,7 +89,9 @@ const EXPORT = z.strictObject({
     example: ["temperature"],
   }),
   from: time("Start, inclusive; 0 by default.").optional(),
-  to: time("End, exclusive; now by default.").optional(),
+  to: time(
+    "End, exclusive; by default all that devices had reported, whose clocks may be ahead.",
+  ).optional(),
 }).openapi("TelemetryExport");
 const LIST = "/api/v1/jobs";
 const PARAMS = z.object({ id: ID });
@@ -266,7 +269,7 @@ function startExport(ports: HttpPorts): Route {
     responses: STARTED,
     problems: ["not-found", "conflict"],
     async handle({ body, caller, keep }) {
-      const { product, devices, from = 0, to = ports.clock.nowMs() + 1 } = body;
+      const { product, devices, from = 0, to = historyEndMs(ports.clock.nowMs()) } = body;
       if (product !== undefined && !isOwn(ports, caller, product)) {
         throw new NotFoundError(`Cannot find product "${product}"`);
       }

@@ -21,7 +21,7 @@ const TIME_MAX = 8.64e15;
 const QUERY = z.strictObject({
   keys: nameList(KEYS_MAX, `Properties, comma-separated, 1 to ${KEYS_MAX}.`, "temperature,on"),
   from: timeParameter("Start, inclusive; 0 by default.", 1_700_000_000_000).optional(),
-  to: timeParameter("End, exclusive; now by default.", 1_700_003_600_000).optional(),
+  to: timeParameter("End, exclusive; without it, no end.", 1_700_003_600_000).optional(),
   limit: wholeNumber(
     { min: 1, max: POINTS_MAX },
     `Raw points of all keys together; ${LIMIT_DEFAULT} by default.`,
@@ -87,7 +87,7 @@ export function telemetryRoutes(ports: HttpPorts): Route[] {
     async handle({ params, query, caller }) {
       const device = await requireDevice(ports, caller, params);
       const fromMs = query.from ?? 0;
-      const toMs = query.to ?? ports.clock.nowMs() + 1;
+      const toMs = query.to ?? historyEndMs(ports.clock.nowMs());
       const range = { device, metrics: query.keys, fromMs, toMs };
       assertForm(query, fromMs, toMs);
       if (query.bucketMs !== undefined) {
@@ -105,6 +105,11 @@ export function telemetryRoutes(ports: HttpPorts): Route[] {
       return answer(200, await ports.telemetry.range({ ...range, limit, ...cursor }));
     },
   })];
+}
+
+/** All that there is: clocks of devices may be ahead. */
+export function historyEndMs(nowMs: number): number {
+  return nowMs + LIMITS.aheadMsMax + 1;
 }
 
 function timeParameter(description: string, example: number) {
