@@ -165,7 +165,11 @@ function handle(
   }
   if (type === PACKET.pubrel) {
     const packetId = packetIdOf(bytes, at, end);
-    if (packetId === 0 || (bytes[at]! & 15) !== 2) return violates(state, connection);
+    if ((bytes[at]! & 15) !== 2) { // 5: 3.6.1-1.
+      close(state, connection, REASON.malformed, "malformed");
+      return true;
+    }
+    if (packetId === 0) return violates(state, connection);
     if (!isFormSound(state, connection, bytes.subarray(at, end))) return true;
     return release(state, connection, packetId);
   }
