@@ -1,26 +1,27 @@
 /**
  * Exports history: the points of devices in a span of time, device by device, as CSV
  * (`product,device,key,at,value`) or NDJSON (`{"product","device","at","values"}`), which the import
- * takes back.
+ * takes back; or their events.
  */
 import type { Json } from "../../runtime/actor/behaviour.ts";
 import { JOB_LIMITS } from "../../runtime/job_limits.ts";
-import { LIMITS } from "../../runtime/limits.ts";
 import type { FinderQuery } from "../device/device_finder.ts";
 import type { Outcome, Page } from "../registry/outcome.ts";
 import type { TelemetryQueries } from "../telemetry/worker.ts";
-import { cellOfValue, csvLine } from "./csv.ts";
+import { type ExportedKind, type ExportSource, exportSource } from "./export_sources.ts";
 import { JobError, type JobKind, type JobStep, type JobWork, type StoredJob } from "./job.ts";
 import type { JobFiles, JobFileWriter } from "./job_files.ts";
 import type { TableFormat } from "./upload_records.ts";
 
 export interface TelemetryExportInput {
   readonly format: TableFormat;
+  /** Default: `points`. */
+  readonly kind?: ExportedKind;
   /** Of this product; default: of all of the project. */
   readonly product?: string;
   /** `{product}/{device}`; default: all. */
   readonly devices?: readonly string[];
-  /** Default: all that a device has. */
+  /** Properties, or names of events. Default: all that a device has. */
   readonly keys?: readonly string[];
   /** Inclusive, epoch milliseconds. */
   readonly fromMs: number;
@@ -40,7 +41,7 @@ export interface TelemetryExportOptions {
   readonly devices: DeviceNames;
   /** Project of a product; undefined: there is no such product. */
   readonly projectOf: (product: string) => string | undefined;
-  readonly telemetry: () => Pick<TelemetryQueries, "range" | "latest">;
+  readonly telemetry: () => Pick<TelemetryQueries, "range" | "latest" | "events">;
 }
 
 /** Where an export stands: everything before is in the file. */
@@ -53,16 +54,16 @@ interface Place {
   /** Devices of that page that are left; the first is under way. */
   readonly names: readonly string[];
   readonly isListEnd: boolean;
-  /** Keys of the first device that are left, in groups of a query; null: not looked up yet. */
+  /** Keys of the first device that are left; null: not looked up yet. */
   readonly keys: readonly string[] | null;
   readonly cursor: string | null;
   readonly bytes: number;
+  /** Points, or events. */
   readonly points: number;
 }
 
 const ENCODER = new TextEncoder();
 const DEVICES_PER_PAGE = 100;
-const HEADER = csvLine(["product", "device", "key", "at", "value"]);
 export const MEDIA_TYPES: Readonly<Record<TableFormat, string>> = {
   csv: "text/csv; charset=utf-8",
   ndjson: "application/x-ndjson",
@@ -106,6 +107,7 @@ class ExportWork implements JobWork {
   readonly #input: TelemetryExportInput;
   readonly #options: TelemetryExportOptions;
   readonly #writer: JobFileWriter;
+  readonly #source: ExportSource;
   #place: Place;
 
   constructor(
@@ -120,12 +122,17 @@ class ExportWork implements JobWork {
     this.#place = place;
     this.#writer = writer;
     this.#options = options;
+    this.#source = exportSource(this.#kind, input, options.telemetry);
+  }
+
+  get #kind(): ExportedKind {
+    return this.#input.kind ?? "points";
   }
 
   async step(): Promise<JobStep> {
     const { format } = this.#input;
     if (this.#writer.offset === 0 && format === "csv") {
-      await this.#writer.write(ENCODER.encode(HEADER));
+      await this.#writer.write(ENCODER.encode(this.#source.header));
       this.#place = { ...this.#place, bytes: this.#writer.offset };
     }
     if (this.#place.names.length === 0) {
@@ -138,7 +145,7 @@ class ExportWork implements JobWork {
     return {
       progress: total === 0 ? 0 : Math.min(0.999, done / total),
       checkpoint: { ...this.#place } as unknown as Json,
-      detail: `${done} of ${total} devices, ${points} points`,
+      detail: `${done} of ${total} devices, ${points} ${this.#kind}`,
     };
   }
 
@@ -170,9 +177,7 @@ class ExportWork implements JobWork {
     const name = this.#place.names[0]!;
     const isOwn = this.#options.projectOf(name.split("/")[0]!) === this.#job.project;
     const wanted = this.#input.keys;
-    const keys = !isOwn
-      ? []
-      : wanted ?? Object.keys(await this.#options.telemetry().latest(name)).sort();
+    const keys = !isOwn ? [] : wanted ?? await this.#source.namesOf(name);
     this.#place = { ...this.#place, keys, cursor: null };
   }
 
@@ -182,38 +187,20 @@ class ExportWork implements JobWork {
   }
 
   async #copy(keys: readonly string[]): Promise<void> {
-    const { fromMs, toMs } = this.#input;
     const device = this.#place.names[0]!;
-    const metrics = keys.slice(0, LIMITS.queryMetricsMax);
-    const { cursor } = this.#place;
-    const page = await this.#options.telemetry().range({
+    const { text, count, names, nextCursor } = await this.#source.page(
       device,
-      metrics,
-      fromMs,
-      toMs,
-      limit: JOB_LIMITS.jobSlicePoints,
-      ...(cursor === null ? undefined : { cursor }),
-    });
-    const points = pointsOf(page.series);
-    await this.#writer.write(ENCODER.encode(this.#textOf(device, points)));
+      keys,
+      this.#place.cursor,
+    );
+    await this.#writer.write(ENCODER.encode(text));
     this.#place = {
       ...this.#place,
-      keys: page.nextCursor === null ? keys.slice(metrics.length) : keys,
-      cursor: page.nextCursor,
+      keys: nextCursor === null ? keys.slice(names) : keys,
+      cursor: nextCursor,
       bytes: this.#writer.offset,
-      points: this.#place.points + points.length,
+      points: this.#place.points + count,
     };
-  }
-
-  #textOf(name: string, points: readonly ExportedPoint[]): string {
-    const [product, device] = name.split("/") as [string, string];
-    if (this.#input.format === "csv") {
-      return points.map(({ key, at, value }) =>
-        csvLine([product, device, key, at, cellOfValue(value)])
-      ).join("");
-    }
-    return samplesOf(points)
-      .map((sample) => JSON.stringify({ product, device, ...sample }) + "\n").join("");
   }
 
   async #finish(): Promise<JobStep> {
@@ -223,42 +210,12 @@ class ExportWork implements JobWork {
     return {
       progress: 1,
       checkpoint: null,
-      result: { devices, points, bytes },
+      result: { devices, [this.#kind]: points, bytes },
       file: {
         mediaType: MEDIA_TYPES[format],
-        name: `telemetry-${this.#job.id}.${format}`,
+        name: `${this.#kind === "events" ? "events" : "telemetry"}-${this.#job.id}.${format}`,
         keptMs: JOB_LIMITS.jobResultMs,
       },
     };
   }
-}
-
-interface ExportedPoint {
-  readonly key: string;
-  readonly at: number;
-  readonly value: Json;
-}
-
-/** In order of time; equal times keep the order of their series. */
-function pointsOf(series: Readonly<Record<string, readonly (readonly [number, Json])[]>>) {
-  const points = Object.entries(series).flatMap(([key, list]) =>
-    list.map(([at, value]): ExportedPoint => ({ key, at, value }))
-  );
-  return points.sort((a, b) => a.at - b.at);
-}
-
-/** Points of one moment together, unless one of a key is there already. */
-function samplesOf(points: readonly ExportedPoint[]) {
-  const samples: { at: number; values: Record<string, Json> }[] = [];
-  for (const { key, at, value } of points) {
-    const last = samples.at(-1);
-    if (last?.at === at && !Object.hasOwn(last.values, key)) last.values[key] = value;
-    else {
-      // Without a prototype: a key may be called like what objects have.
-      const values: Record<string, Json> = Object.create(null);
-      values[key] = value;
-      samples.push({ at, values });
-    }
-  }
-  return samples;
 }

@@ -274,6 +274,53 @@ Deno.test("what a device with a clock ahead has reported is read and exported wi
   assert.deepEqual(text.trim().split("\r\n").at(-1), `pump,p-1,t,${atMs},7`);
 });
 
+Deno.test("events are exported page by page, newest first, by name if need be", async () => {
+  await using harness = await prepared(1);
+  const count = LIMITS.eventsPageMax + 20;
+  const events = Array.from({ length: count }, (_, offset) => ({
+    device: "pump/p-1",
+    event: offset % 2 === 0 ? "=hot" : "cold",
+    atMs: START_MS + offset,
+    partition: 0,
+    offset: 100 + offset,
+    body: new TextEncoder().encode(JSON.stringify({ n: offset, say: "=1+1, now" })),
+  }));
+  await harness.telemetry.write({ samples: [], events, cursor: 2 });
+  const headers = await harness.login("operator");
+  harness.runJobs();
+  const all = await startExport(harness, headers, { kind: "events", product: "pump" });
+  const { result } = await finished(harness, headers, all.id);
+  assert.deepEqual([(result as Record<string, number>).events, count], [count, count]);
+  const answer = await fetchResult(harness, headers, all.id);
+  assert.match(answer.headers.get("content-disposition")!, /filename="events-.*csv"/);
+  const lines = (await answer.text()).trimEnd().split("\r\n");
+  assert.equal(lines.length, count + 1);
+  assert.equal(lines[0], "product,device,event,at,data");
+  assert.equal(
+    lines[2],
+    `pump,p-1,'=hot,${START_MS + count - 2},"{""n"":${count - 2},""say"":""=1+1, now""}"`,
+  );
+  const asked = { kind: "events", format: "ndjson", keys: ["cold", "none"], to: START_MS + 3 };
+  const some = await startExport(harness, headers, asked);
+  await finished(harness, headers, some.id);
+  const text = await (await fetchResult(harness, headers, some.id)).text();
+  assert.deepEqual(JSON.parse(text), {
+    product: "pump",
+    device: "p-1",
+    event: "cold",
+    at: START_MS + 1,
+    data: { n: 1, say: "=1+1, now" },
+  });
+  const points = await startExport(harness, headers, { kind: "points", keys: ["t"] });
+  assert.equal(
+    ((await finished(harness, headers, points.id)).result as { points: number }).points,
+    1,
+  );
+  const bad = { format: "csv", kind: "alarms" };
+  const path = "/api/v1/jobs/telemetry-export";
+  assert.equal((await harness.send("POST", path, { headers, json: bad })).status, 400);
+});
+
 Deno.test("one Idempotency-Key starts one job", async () => {
   await using harness = await prepared(1);
   const headers = { ...await harness.login("operator"), "idempotency-key": "k-1" };

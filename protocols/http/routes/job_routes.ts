@@ -73,8 +73,13 @@ const EXAMPLE = {
 };
 const EXPORT = z.strictObject({
   format: z.enum(["csv", "ndjson"]).openapi({
-    description: "CSV: a line a point. NDJSON: a line for the points of one moment.",
+    description:
+      "CSV: a line a point or event. NDJSON: a line for the points of one moment, or an event.",
     example: "csv",
+  }),
+  kind: z.enum(["points", "events"]).optional().openapi({
+    description: "Points of properties, the default, or events; these newest first of each device.",
+    example: "points",
   }),
   product: NAME.optional().openapi({
     description: "Only devices of this product; all of the project by default.",
@@ -85,7 +90,7 @@ const EXPORT = z.strictObject({
     example: ["pump/p-1"],
   }),
   keys: z.array(NAME).min(1).max(KEYS_MAX).optional().openapi({
-    description: `Only these properties, up to ${KEYS_MAX}; all by default.`,
+    description: `Only these properties, or events, up to ${KEYS_MAX}; all by default.`,
     example: ["temperature"],
   }),
   from: time("Start, inclusive; 0 by default.").optional(),
@@ -278,7 +283,7 @@ function startExport(ports: HttpPorts): Route {
         await requireDevice(ports, caller, { product: ofProduct, device });
       }
       const input: TelemetryExportInput = {
-        ...definedOf({ format: body.format, product, keys: body.keys }),
+        ...definedOf({ format: body.format, kind: body.kind, product, keys: body.keys }),
         ...(devices === undefined ? undefined : { devices: [...new Set(devices)] }),
         fromMs: from,
         toMs: Math.max(from, to),
