@@ -347,7 +347,7 @@ function enter(
   }
   // What was found is not in `away` any more: if the peer goes, it must not be lost.
   if (found !== undefined) keepSession(state, key, found);
-  void state.wills.store(key, will).then(() => {
+  void state.wills.store(key, will, plan.expirySeconds).then(() => {
     if (connection.stage !== "connecting") return state.wills.drop(key, will);
     whileConnecting(state, connection, () => {
       const kept = found === undefined ? undefined : state.away.get(key);

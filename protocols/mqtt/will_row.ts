@@ -7,7 +7,7 @@ export interface Will {
   readonly payload: Uint8Array;
   readonly qos: 0 | 1 | 2;
   readonly isRetained: boolean;
-  /** No longer than the session of its connection lasts. */
+  /** As asked; in a row no longer than the session of its connection lasts (5: 3.1.2.5). */
   readonly delaySeconds: number;
   /** From when it is published on; -1: for ever. */
   readonly expirySeconds: number;

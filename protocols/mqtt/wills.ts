@@ -39,6 +39,7 @@ export class Wills implements Disposable {
   readonly #pending = new Map<string, PendingWill>();
   /** Whose row it is, if one is written or on its way: a connection may end behind its successor. */
   readonly #owners = new Map<string, Will>();
+  /** Of all in `#owners`. */
   #bytes = 0;
 
   constructor(state: GatewayState) {
@@ -74,16 +75,19 @@ export class Wills implements Disposable {
     await this.#loading.run((after) => this.#loadPage(after));
   }
 
-  /** Makes a will durable, of a connection that is not told yet that it is accepted. */
-  store(key: string, will: Will): Promise<void> {
+  /**
+   * Makes a will durable, of a connection that is not told yet that it is accepted.
+   * @param expirySeconds Of its session: if its node dies, nobody else knows it.
+   */
+  store(key: string, will: Will, expirySeconds: number): Promise<void> {
     const { owed, ingress } = this.#state;
-    this.#bytes += sizeOf(will);
-    this.#owners.set(key, will);
+    const delaySeconds = Math.min(will.delaySeconds, expirySeconds);
+    this.#own(key, will);
     return new Promise((resolve) =>
       owed.put(
         key,
         willKey(key),
-        encodeWill(will),
+        encodeWill({ ...will, delaySeconds }),
         (append) => resolve(untilDurable(ingress, append)),
       )
     );
@@ -134,15 +138,24 @@ export class Wills implements Disposable {
 
   /** The device was deleted; its row goes with it. @param will Of its connection, if it has one. */
   forget(key: string, will: Will | undefined): void {
-    const known = will ?? this.#pending.get(key)?.will;
+    const known = will ?? this.#owners.get(key);
     this.#pending.delete(key);
     if (known !== undefined) this.#release(key, known);
   }
 
-  /** It is in memory no more. @returns Whether its row is there to be removed. */
+  /** In place of one whose connection was never told that it is accepted. */
+  #own(key: string, will: Will): void {
+    const before = this.#owners.get(key);
+    if (before !== undefined) this.#bytes -= sizeOf(before);
+    this.#bytes += sizeOf(will);
+    this.#owners.set(key, will);
+  }
+
+  /** @returns False if another one has its row. */
   #release(key: string, will: Will): boolean {
+    if (this.#owners.get(key) !== will) return false;
     this.#bytes -= sizeOf(will);
-    return this.#owners.get(key) === will && this.#owners.delete(key);
+    return this.#owners.delete(key);
   }
 
   #publish(key: string, will: Will): void {
@@ -222,9 +235,8 @@ export class Wills implements Disposable {
         continue;
       }
       const { will, dueAtMs = nowMs + will.delaySeconds * 1_000 } = stored;
-      this.#bytes += sizeOf(will);
       const device = key.slice(WILL_PREFIX.length);
-      this.#owners.set(device, will);
+      this.#own(device, will);
       this.#pending.set(device, { will, dueAtMs });
     }
     return rows.at(-1)?.key;

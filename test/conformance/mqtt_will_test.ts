@@ -199,6 +199,19 @@ Deno.test("a will survives its node and is published by the next start, whatever
   assert.equal(crashed.bodies("event").length, 1, "once");
 });
 
+Deno.test("a delay ends with its session when a node dies too, however long it is", async () => {
+  for (const [expirySeconds, waitMs] of [[0, 0], [20, 20_000]] as const) {
+    await using first = await startMqttFixture();
+    using _peer = await connect(first, { ...lastingFor(expirySeconds), will: willOf(0xffffffff) });
+    const crashed = first.ingress.crashedAt(first.ingress.settled);
+    await using second = await startMqttFixture({ ingress: crashed });
+    if (waitMs > 0) await second.clock.advance(waitMs - STEP_MS);
+    assert.equal(crashed.bodies("event").length, 0);
+    await second.clock.advance(2 * STEP_MS);
+    assert.deepEqual(crashed.bodies("event"), [PUBLISHED]);
+  }
+});
+
 Deno.test("a gateway that ends leaves its wills to the next one, which a device in time cancels", async () => {
   const ingress = new FakeIngress({ isAutomatic: true });
   for (const [delaySeconds, count] of [[10, 0], [0, 1]] as const) {
