@@ -19,24 +19,40 @@ export class ApiClient {
   readonly #url: string;
   readonly #clock: Clock;
   readonly #headers: Readonly<Record<string, string>>;
+  readonly #onAway: (url: string) => void;
+  #isAway = false;
 
-  private constructor(url: string, clock: Clock, headers: Readonly<Record<string, string>>) {
+  private constructor(
+    url: string,
+    clock: Clock,
+    onAway: (url: string) => void,
+    headers: Readonly<Record<string, string>>,
+  ) {
     this.#url = url;
     this.#clock = clock;
+    this.#onAway = onAway;
     this.#headers = headers;
   }
 
-  /** @throws {ApiRefusal} The login is refused. */
-  static async open(url: string, credentials: Credentials, clock: Clock): Promise<ApiClient> {
+  /**
+   * @param onAway Told when the node cannot be reached, once until it answers again.
+   * @throws {ApiRefusal} The login is refused.
+   */
+  static async open(
+    url: string,
+    credentials: Credentials,
+    clock: Clock,
+    onAway: (url: string) => void = () => {},
+  ): Promise<ApiClient> {
     if (credentials.type === "key") {
-      return new ApiClient(url, clock, { Authorization: `Bearer ${credentials.key}` });
+      return new ApiClient(url, clock, onAway, { Authorization: `Bearer ${credentials.key}` });
     }
     const { user: name, password } = credentials;
-    const stranger = new ApiClient(url, clock, {});
+    const stranger = new ApiClient(url, clock, onAway, {});
     const response = await stranger.#patiently("POST", "/api/v1/session", { name, password });
     const cookie = response.headers.getSetCookie().map((one) => one.split(";")[0]).join("; ");
     const { csrf } = await response.json();
-    return new ApiClient(url, clock, { Cookie: cookie, "X-CSRF-Token": csrf });
+    return new ApiClient(url, clock, onAway, { Cookie: cookie, "X-CSRF-Token": csrf });
   }
 
   /** JSON of a 2xx answer. @param body A text is sent as NDJSON. @throws {ApiRefusal} */
@@ -52,6 +68,7 @@ export class ApiClient {
     const key = crypto.randomUUID();
     for (;;) {
       const answer = await this.#once(method, path, body, key);
+      this.#tell(answer);
       if (answer instanceof Response && answer.ok) return answer;
       const isBusy = !(answer instanceof Response) || answer.status === 429 ||
         answer.status === 503 || isUnderWay(answer);
@@ -68,6 +85,12 @@ export class ApiClient {
       }
       await waitMs(this.#clock, Math.min(retryMs, RETRY_MS_MAX));
     }
+  }
+
+  #tell(answer: unknown): void {
+    const isAway = !(answer instanceof Response);
+    if (isAway && !this.#isAway) this.#onAway(this.#url);
+    this.#isAway = isAway;
   }
 
   /** The answer, or why there is none. */

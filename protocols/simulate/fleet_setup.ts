@@ -28,14 +28,13 @@ export interface FleetSetup {
 export async function makeFleet(
   api: ApiClient,
   options: {
-    readonly product: string | undefined;
+    readonly product: string;
     readonly devices: number;
     readonly clock: Clock;
     readonly random: Random;
   },
 ): Promise<FleetSetup> {
-  const { clock, random, devices } = options;
-  const product = options.product ?? `sim-${random.bytes(3).toHex()}`;
+  const { clock, random, devices, product } = options;
   const width = String(devices).length;
   const logins = Array.from({ length: devices }, (_, index) => ({
     product,

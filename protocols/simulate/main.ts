@@ -5,6 +5,7 @@ import { systemRandom } from "../../runtime/random.ts";
 import { ApiClient } from "./api_client.ts";
 import { Fleet } from "./fleet.ts";
 import { type FleetSetup, makeFleet, removeFleet } from "./fleet_setup.ts";
+import { Interruption } from "./interruption.ts";
 import type { LinkTarget } from "./link.ts";
 import { parseSimulateArgs, type SimulateOptions, USAGE } from "./options.ts";
 import { askPassword } from "./password.ts";
@@ -15,33 +16,31 @@ import { readLedger, verifyRun } from "./verify.ts";
 const ENCODER = new TextEncoder();
 const DEFAULT_PORTS: Readonly<Record<string, number>> = { "http:": 80, "mqtt:": 1883 };
 
-async function demonstrate(options: SimulateOptions): Promise<void> {
+const INTERRUPTED = 130;
+
+async function demonstrate(options: SimulateOptions, ending: Interruption): Promise<void> {
   const ended = Promise.withResolvers<void>();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    Deno.addSignalListener(signal, () => ended.resolve());
-  }
   const clock = systemClock;
-  const api = await ApiClient.open(options.url, options.credentials, clock);
+  const api = await ApiClient.open(options.url, options.credentials, clock, sayWaiting);
   const target = await targetOf(api, options);
+  ending.endsBy(ended.resolve, "The demo plant may be there still.");
   await runPlant(api, { ...options, target, clock, random: systemRandom, ended: ended.promise });
 }
 
-async function simulate(options: SimulateOptions): Promise<SimulateReport> {
+async function simulate(
+  options: SimulateOptions,
+  ending: Interruption,
+): Promise<SimulateReport> {
   const clock = systemClock;
   const random = systemRandom;
-  let isInterrupted = false;
-  let interrupt = () => {};
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    Deno.addSignalListener(signal, () => {
-      isInterrupted = true;
-      interrupt();
-    });
-  }
-  const api = await ApiClient.open(options.url, options.credentials, clock);
+  const product = options.product ?? `sim-${random.bytes(3).toHex()}`;
+  const left = `Product ${product} and its devices may be there still.`;
+  const api = await ApiClient.open(options.url, options.credentials, clock, sayWaiting);
   const target = await targetOf(api, options);
   // Before the devices are made: a key that may not verify is told so at once.
   const acceptedBefore = options.isVerified ? (await readLedger(api)).total.accepted : 0;
-  const setup = await makeFleet(api, { ...options, clock, random });
+  ending.endsBy(() => {}, left); // What is being made is removed below.
+  const setup = await makeFleet(api, { ...options, product, clock, random });
   say(`Made product ${setup.product} with ${options.devices} devices.`);
   try {
     const startedAtMs = clock.nowMs();
@@ -50,8 +49,7 @@ async function simulate(options: SimulateOptions): Promise<SimulateReport> {
       ...options,
       onProgress: (elapsedMs) => progress(progressLine(fleet.tally, options.devices, elapsedMs)),
     });
-    interrupt = () => fleet.stop();
-    if (isInterrupted) fleet.stop(); // While the devices were made: they are removed.
+    ending.endsBy(() => fleet.stop(), left); // Also what came while the devices were made.
     const { sendingMs } = await fleet.run();
     const { tally, owed } = fleet;
     say("");
@@ -100,6 +98,24 @@ async function cleanUp(
   }
 }
 
+function sayWaiting(url: string): void {
+  say(`Waiting for the node at ${url}.`);
+}
+
+function interruption(): Interruption {
+  const ending = new Interruption({
+    leave: (left) => {
+      if (left !== undefined) say(`Left at once. ${left}`);
+      Deno.exit(INTERRUPTED);
+    },
+    onEnding: () => say("\nEnding in order; once more leaves at once."),
+  });
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(signal, () => ending.raise());
+  }
+  return ending;
+}
+
 /** Progress goes to standard error: standard output has the report alone. */
 function say(line: string): void {
   Deno.stderr.writeSync(ENCODER.encode(line + "\n"));
@@ -121,11 +137,12 @@ if (import.meta.main) {
       askPassword: (user) =>
         askPassword(user, Deno.stdin, (text) => void Deno.stderr.writeSync(ENCODER.encode(text))),
     });
+    const ending = interruption();
     if (options.isDemo) {
-      await demonstrate(options);
+      await demonstrate(options, ending);
       Deno.exit(0);
     }
-    const report = await simulate(options);
+    const report = await simulate(options, ending);
     const text = options.isJson ? JSON.stringify(report) : renderReport(report);
     Deno.stdout.writeSync(ENCODER.encode(text + "\n"));
     Deno.exit(report.verification?.ok === false ? 1 : 0);

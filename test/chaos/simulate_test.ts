@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { renderReport, type SimulateReport } from "../../protocols/simulate/report.ts";
-import { linesOf, startProcess } from "../support/process.ts";
+import { linesOf, type RunningProcess, startProcess } from "../support/process.ts";
 import { startRoost, type TestRoost } from "../support/roost.ts";
 import { letPass, waitFor, within } from "../support/wait.ts";
 
@@ -15,6 +15,7 @@ const MAIN = fileURLToPath(new URL("../../protocols/simulate/main.ts", import.me
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const KILLS = 3;
 const END_MS = 300_000;
+const AT_ONCE_MS = 10_000;
 const IS_LONG = Deno.args.includes("--long");
 
 for (const wire of ["mqtt", "http"] as const) {
@@ -60,6 +61,54 @@ Deno.test("the simulator removes what it made, and says what it cannot do", asyn
   assert.equal((await refused.ended).code, 2);
   assert.match(refused.stderrText(), /401/);
 });
+
+for (const wire of ["mqtt", "http"] as const) {
+  Deno.test(`Ctrl-C in the middle reports what was done, and nothing stays, ${wire}`, async () => {
+    await using roost = await startRoost();
+    const args = ["--key", await keyOf(roost), "--devices", "20", "--rate", "200", "--wire", wire];
+    await using simulator = run(roost, [...args, "--duration", "2h", "--verify"]);
+    const read = Array.fromAsync(linesOf(simulator.stdout));
+    await untilSaid(simulator, / s: 20 of 20 connected/);
+    simulator.signal("SIGINT");
+    const { code } = await within(simulator.ended, "the end of the simulator", END_MS);
+    assert.equal(code, 0, simulator.stderrText());
+    const report: SimulateReport = JSON.parse((await read).join(""));
+    assert.ok(report.acknowledged > 0);
+    assert.equal(report.acknowledged, report.readings);
+    assert.deepEqual(report.verification?.faults, []);
+    const gone = await (await roost.api()).fetch("GET", `/api/v1/products/${report.product}`);
+    await gone.body?.cancel();
+    assert.equal(gone.status, 404);
+  });
+}
+
+Deno.test("Ctrl-C leaves at once where nothing was made, and the second one always does", async () => {
+  await using roost = await startRoost();
+  const args = ["--key", await keyOf(roost), "--devices", "3", "--duration", "2h"];
+  await using simulator = run(roost, args);
+  await untilSaid(simulator, / s: 3 of 3 connected/);
+  await roost.kill();
+  simulator.signal("SIGINT");
+  await untilSaid(simulator, /Ending in order/);
+  simulator.signal("SIGINT");
+  const { code } = await within(simulator.ended, "the end at once", AT_ONCE_MS);
+  assert.equal(code, 130);
+  assert.match(simulator.stderrText(), /Product sim-\w+ and its devices may be there still/);
+
+  await using early = run(roost, args);
+  await untilSaid(early, /Waiting for the node at http/);
+  early.signal("SIGINT");
+  assert.equal((await within(early.ended, "the end at once", AT_ONCE_MS)).code, 130);
+});
+
+async function untilSaid(simulator: RunningProcess, what: RegExp): Promise<void> {
+  await waitFor(() => simulator.hasEnded || what.test(simulator.stderrText()), {
+    what: String(what),
+    withinMs: 30_000,
+    actual: () => simulator.stderrText().slice(-500),
+  });
+  assert.ok(!simulator.hasEnded, `ended early: ${simulator.stderrText()}`);
+}
 
 function sizeOf(wire: "mqtt" | "http"): string[] {
   const [devices, rate, duration] = wire === "mqtt"
