@@ -136,9 +136,7 @@ export class Jobs {
     const after = query.cursor === undefined ? undefined : decodeCursor(query.cursor, 2);
     const at = Number(after?.[0]);
     if (query.cursor !== undefined && !Number.isSafeInteger(at)) return invalid([BAD_CURSOR]);
-    let select = this.#db.selectFrom("jobs").selectAll().where("project", "=", project);
-    if (query.status !== undefined) select = select.where("status", "=", query.status);
-    if (query.kind !== undefined) select = select.where("kind", "=", query.kind);
+    let select = this.#filtered(project, query).selectAll();
     if (after !== undefined) {
       select = select.where(sql<boolean>`(created_at, id) < (${at}, ${after[1]!})`);
     }
@@ -150,6 +148,13 @@ export class Jobs {
       items: page.map(jobOf),
       nextCursor: last === undefined ? null : encodeCursor([String(last.created_at), last.id]),
     });
+  }
+
+  /** How many pass; a project has at most `jobsOpenMax` and `jobsEndedMax`. */
+  async count(project: string, filter: Pick<JobQuery, "status" | "kind">): Promise<number> {
+    const { count } = await this.#filtered(project, filter)
+      .select((select) => select.fn.countAll<number>().as("count")).executeTakeFirstOrThrow();
+    return Number(count);
   }
 
   /** Of a job that is done; undefined: it has none, or not any more. */
@@ -301,6 +306,12 @@ export class Jobs {
     if (ids.length === 0) return false;
     await this.#db.deleteFrom("jobs").where("id", "in", ids).execute();
     return true;
+  }
+
+  #filtered(project: string, { status, kind }: Pick<JobQuery, "status" | "kind">) {
+    let select = this.#db.selectFrom("jobs").where("project", "=", project);
+    if (status !== undefined) select = select.where("status", "=", status);
+    return kind === undefined ? select : select.where("kind", "=", kind);
   }
 
   get #db() {

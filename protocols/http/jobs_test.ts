@@ -212,6 +212,12 @@ Deno.test("a job is cancelled while it waits or runs, and ends nothing else", as
   const rest = await (await harness.send("GET", path, { headers })).json();
   assert.deepEqual(rest.items.map((job: Job) => job.id), [waiting.id]);
   assert.equal((await harness.send("GET", "/api/v1/jobs?cursor=x", { headers })).status, 400);
+  for (const [filter, count] of [["", 2], ["&status=done", 0], ["&kind=deviceImport", 0]]) {
+    const counted = await harness.send("GET", `/api/v1/jobs?limit=1&count=true${filter}`, {
+      headers,
+    });
+    assert.equal((await counted.json()).count, count, `${filter}`);
+  }
 });
 
 Deno.test("jobs are of their project, and reading what they made takes the right to make it", async () => {

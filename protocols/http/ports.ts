@@ -132,7 +132,7 @@ export interface HttpPorts {
   presence(devices: readonly string[]): Promise<ReadonlyMap<string, PresenceRow>>;
   /** Lists and searches of devices. */
   readonly finder: DeviceFinder;
-  readonly jobs: Pick<Jobs, "create" | "createId" | "get" | "list" | "cancel" | "fileOf">;
+  readonly jobs: Pick<Jobs, "create" | "createId" | "get" | "list" | "count" | "cancel" | "fileOf">;
   readonly jobFiles: Pick<
     JobFiles,
     "open" | "sizeOf" | "write" | "remove" | "own" | "bytesOf"

@@ -12,9 +12,9 @@ import { type CallerPolicy, policyOf } from "../policy.ts";
 import type { Caller, HttpPorts } from "../ports.ts";
 import { ProblemError } from "../problem.ts";
 import { definedOf } from "../request_input.ts";
-import { type Answer, answer, noContent, respond } from "../responses.ts";
+import { type Answer, answer, answerPage, noContent, respond } from "../responses.ts";
 import { createRoute, type Keep, type Route } from "../route.ts";
-import { CURSOR, LIMIT, NAME, pageOf, time } from "../schemas.ts";
+import { countedPageOf, LIST_QUERY, NAME, time } from "../schemas.ts";
 import { isOwn, requireDevice } from "./device_access.ts";
 import { historyEndMs } from "./telemetry_routes.ts";
 
@@ -135,21 +135,24 @@ function list({ jobs }: HttpPorts): Route {
     summary: "Lists jobs",
     description: "Newest first.",
     query: z.strictObject({
-      limit: LIMIT.optional(),
-      cursor: CURSOR.optional(),
+      ...LIST_QUERY,
       status: STATUS.optional(),
       kind: KIND.optional(),
     }),
     responses: {
       200: {
         description: "A page of jobs.",
-        schema: pageOf(JOB),
+        schema: countedPageOf(JOB),
         example: { items: [EXAMPLE], nextCursor: null },
       },
     },
     async handle({ query, caller }) {
-      const asked = { ...definedOf(query), limit: query.limit ?? 50 };
-      return answer(200, valueOf(await jobs.list(caller!.project, asked), "query."));
+      const { count: isCounted, ...rest } = query;
+      const { project } = caller!;
+      const asked = definedOf({ ...rest, limit: query.limit ?? 50 });
+      const page = valueOf(await jobs.list(project, asked), "query.");
+      const count = isCounted ? await jobs.count(project, asked) : undefined;
+      return answerPage(page.items, page.nextCursor, count);
     },
   });
 }
