@@ -3,9 +3,19 @@
  * fields and headers. No answer is a fault of ours, and none of the texts is a header, a query or a path.
  */
 import assert from "node:assert/strict";
-import { deadLetter, HttpHarness } from "../../test/support/http_harness.ts";
+import {
+  basic,
+  deadLetter,
+  HttpHarness,
+  SECRET,
+  START_MS,
+} from "../../test/support/http_harness.ts";
 import { requestOf, textOf } from "../../test/support/http_requests.ts";
-import { NAUGHTY_ESCAPES, NAUGHTY_STRINGS } from "../../test/support/naughty_strings.ts";
+import {
+  NAUGHTY_ESCAPES,
+  NAUGHTY_STRINGS,
+  someNaughty,
+} from "../../test/support/naughty_strings.ts";
 import type { Route } from "./route.ts";
 
 type Headers = Record<string, string>;
@@ -79,6 +89,7 @@ Deno.test("hostile values of any parameter are refused or mean themselves", asyn
   const tables = tablesOf(harness);
   const document = await documentOf(harness);
   let asked = 0;
+  let turn = 0;
   for (const route of harness.app.routes) {
     if (route.name === ENDS_SESSION) continue;
     const { parameters = [] } = document.paths[route.path][route.method];
@@ -86,7 +97,7 @@ Deno.test("hostile values of any parameter are refused or mean themselves", asyn
       .map((each: { name: string }) => each.name);
     const { method, path, json } = requestOf(route);
     for (const name of names) {
-      for (const text of NAUGHTY_STRINGS) {
+      for (const text of someNaughty(turn++)) {
         const url = new URL(`http://localhost${path}`);
         url.searchParams.set(name, text.toWellFormed());
         const target = url.pathname + url.search;
@@ -172,28 +183,71 @@ function* mutants(json: unknown, text: string): Generator<unknown> {
   }
 }
 
+/** Texts of the answer are those that were sent under the same names. */
+function assertSame(sent: object, told: Record<string, unknown>, said: string): void {
+  for (const [name, text] of Object.entries(sent)) {
+    if (typeof text !== "string" || typeof told[name] !== "string") continue;
+    assert.equal(told[name], text, said);
+    compared++;
+  }
+}
+let compared = 0;
+
 Deno.test("hostile texts in any field of a body are refused or come back as they are", async () => {
   const { harness, owner } = await opened();
   await using _ = harness;
   const tables = tablesOf(harness);
   const document = await documentOf(harness);
-  for (const route of harness.app.routes) {
+  for (const [turn, route] of harness.app.routes.entries()) {
     if (route.name === ENDS_SESSION || route.policy.type === "device") continue;
     const content = document.paths[route.path][route.method].requestBody?.content;
     const example = content?.["application/json"]?.example;
     if (example === undefined) continue;
     const { method, path } = requestOf(route);
-    const strings = HASHES.test(route.name) ? NAUGHTY_STRINGS.slice(0, 6) : NAUGHTY_STRINGS;
+    const strings = HASHES.test(route.name) ? NAUGHTY_STRINGS.slice(0, 6) : someNaughty(turn);
     for (const text of strings) {
       for (const json of mutants(example, text)) {
         // Nobody would answer, and the clock stands still.
         const body = route.path.endsWith("/{service}") ? { expiresAt: 1, ...json as object } : json;
         const answer = await harness.send(method, path, { headers: owner, json: body });
-        await assertSound(answer, `${method} ${path} ${JSON.stringify(json).slice(0, 200)}`);
+        const said = `${method} ${path} ${JSON.stringify(json).slice(0, 200)}`;
+        const told = await assertSound(answer, said);
+        if (answer.ok && told !== "") assertSame(json as object, JSON.parse(told), said);
       }
     }
   }
   assert.deepEqual(tablesOf(harness), tables);
+  assert.ok(compared > 500, `${compared} texts came back`);
+  assertNoFault(harness);
+});
+
+Deno.test("hostile texts in what a device sends are refused, or kept as they are", async () => {
+  const { harness } = await opened();
+  await using _ = harness;
+  const headers = basic("pump/p-1", SECRET);
+  let kept = 0;
+  for (const text of NAUGHTY_STRINGS.map((one) => one.toWellFormed())) {
+    const piece = encodeURIComponent(text);
+    const posts: readonly (readonly [path: string, json: unknown])[] = [
+      ["properties", { [text]: text }],
+      ["properties", { at: START_MS, values: { text } }],
+      ["properties", text],
+      [`events/${piece}`, { text }],
+      ["events/hot", { [text]: text }],
+      [`services/${piece}/${piece}/reply`, { ok: true, output: { text } }],
+      [`services/restart/c1/reply`, { ok: false, error: text }],
+    ];
+    for (const [path, json] of posts) {
+      const target = `/ingest/v1/pump/p-1/${path}`;
+      const answer = await harness.send("POST", target, { headers, json });
+      const said = `${target} ${JSON.stringify(json).slice(0, 200)}`;
+      await assertSound(answer, said);
+      if (answer.status !== 202 || json !== posts[1]![1]) continue;
+      assert.equal(harness.ingress.messages.at(-1)!.body.samples[0].values.text, text, said);
+      kept++;
+    }
+  }
+  assert.ok(kept > 400, `${kept} were kept`);
   assertNoFault(harness);
 });
 

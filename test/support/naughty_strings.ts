@@ -1,5 +1,8 @@
-/** Texts that break programs which trust them, in the manner of the "Big List of Naughty Strings". */
-export const NAUGHTY_STRINGS: readonly string[] = [
+/** Texts that break programs which trust them. */
+import BLNS from "../console/blns.json" with { type: "json" };
+
+/** Of our own: what is naughty to an API over SQL. */
+const OWN_STRINGS: readonly string[] = [
   ...["", " ", "\t", "null", "undefined", "NaN", "true", "-1", "0x10", "1e999", "9".repeat(400)],
   ...["1/0", "-", "--", "$0", "1;2", "1,2", "1.0.0", "00", "1_000", "١٢٣", "∞", "−1"],
   // Of objects and engines.
@@ -28,6 +31,14 @@ export const NAUGHTY_STRINGS: readonly string[] = [
   ...["İ", "ß", "ǅ", "e\u0301", "\u001b[31m", "\u0085", "\u2028", "\ud83d", "\udc00x", "\u007f"],
   ...["a b", "a+b", "a:b", "a#b", "a?b", "a&b=c", "x".repeat(65), "x".repeat(5_000)],
 ];
+
+/** With the "Big List of Naughty Strings"; source and licence: `test/console/blns_license.txt`. */
+export const NAUGHTY_STRINGS: readonly string[] = [...new Set([...OWN_STRINGS, ...BLNS])];
+
+/** Ours, and every fourth of the list from the `turn`th on: four places in a row have all of them. */
+export function someNaughty(turn: number): string[] {
+  return [...OWN_STRINGS, ...BLNS.filter((_, index) => index % 4 === turn % 4)];
+}
 
 /** Pieces of paths as they stand in a URL, escaped wrongly or more than once. */
 export const NAUGHTY_ESCAPES: readonly string[] = [
