@@ -252,6 +252,7 @@ export class Jobs {
       : { ...result as object, expiresAt: nowMs + file.keptMs };
     await this.#end(id, "done", {
       progress: 1,
+      detail: null, // What it was at when that was stored last, not what came of it.
       result: JSON.stringify(shown),
       ...(file === undefined ? undefined : {
         file_type: file.mediaType,
