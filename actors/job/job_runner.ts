@@ -135,12 +135,14 @@ class JobRunner {
     await using work = await this.#patiently(job.id, () => kind.open(job));
     if (work === undefined) return;
     let storedAtMs = -Infinity;
+    let detail = job.detail;
     for (;;) {
       const startMs = clock.monotonicMs();
       const step: JobStep | undefined = await this.#patiently(job.id, () => work.step());
       if (step === undefined) return;
       const tookMs = clock.monotonicMs() - startMs;
-      if (step.result !== undefined) return await jobs.finish(job.id, step.result, step.file);
+      detail = step.detail ?? detail;
+      if (step.result !== undefined) return await jobs.finish(job.id, { ...step, detail });
       if (clock.monotonicMs() - storedAtMs >= ADVANCE_MS || this.#isStopping) {
         if (!await jobs.advance(job.id, step)) return;
         storedAtMs = clock.monotonicMs();

@@ -189,7 +189,7 @@ Deno.test("projects take turns, however many jobs one has", async () => {
   for (const wanted of ["c", "a", "b", "a", "b", "a", "b"]) {
     const { id } = running.shift()!;
     await jobs.start(id);
-    await jobs.finish(id, {});
+    await jobs.finish(id, { result: {}, detail: undefined });
     assert.equal(await take(), wanted);
   }
 });

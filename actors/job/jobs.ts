@@ -245,7 +245,15 @@ export class Jobs {
       .where("id", "=", id).execute();
   }
 
-  async finish(id: string, result: Json, file?: JobFile): Promise<void> {
+  /** What it was at last is told for good: of quick steps not each one was stored. */
+  async finish(
+    id: string,
+    { result = null, file, detail }: {
+      readonly result?: Json;
+      readonly file?: JobFile;
+      readonly detail: string | undefined;
+    },
+  ): Promise<void> {
     const nowMs = this.#options.clock.nowMs();
     const shown = file === undefined
       ? result
@@ -254,6 +262,7 @@ export class Jobs {
       progress: 1,
       detail: null, // What it was at when that was stored last, not what came of it.
       result: JSON.stringify(shown),
+      ...(detail === undefined ? undefined : { detail }),
       ...(file === undefined ? undefined : {
         file_type: file.mediaType,
         file_name: file.name,

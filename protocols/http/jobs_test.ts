@@ -78,6 +78,7 @@ Deno.test("history is exported as CSV, with formulas guarded, and followed live"
   assert.equal(job.detail, undefined, "it is at nothing any more");
   const result = job.result as { points: number; bytes: number; expiresAt: number };
   assert.equal(result.points, 10_000);
+  assert.equal(job.detail, "1 of 1 devices, 10000 points", "what it was at last");
   const answer = await fetchResult(harness, headers, id);
   assert.equal(answer.status, 200);
   assert.equal(answer.headers.get("content-type"), "text/csv; charset=utf-8");
