@@ -105,13 +105,11 @@ class ReaderLoop {
   }
 
   async run(): Promise<void> {
-    const { source, logger } = this.#options;
+    const { logger } = this.#options;
     let faults = 0;
     while (!this.#isStopping) {
       try {
-        if (!await this.#step()) {
-          await Promise.race([source.waitForMore(this.#read), this.#stopped]);
-        }
+        if (!await this.#step()) await this.#waitForMore();
         faults = 0;
         if (this.#reaching.size === 0) await this.#pause(PAUSE_MS, "hurried");
       } catch (fault) {
@@ -124,18 +122,43 @@ class ReaderLoop {
 
   /** False: there was nothing to read. */
   async #step(): Promise<boolean> {
-    const { source, store, clock } = this.#options;
+    const { source, clock } = this.#options;
     const { ticks, cursor } = await source.readTicks(this.#read, CLASSES, READ_BYTES_MAX);
     if (cursor === this.#read) return false;
     const writes = this.#decode(ticks);
     if (writes.length > 0 || clock.monotonicMs() - this.#savedAtMs >= SAVE_EVERY_MS) {
-      await store.write({ writes, cursor });
-      await source.saveCursor(cursor);
-      this.#savedAtMs = clock.monotonicMs();
+      await this.#save(writes, cursor);
     }
     this.#read = cursor;
     for (const { tick, resolve } of this.#reaching) if (tick <= cursor) resolve();
     return true;
+  }
+
+  /**
+   * Until there is more to read. Where nothing comes, the cursor is stored behind ticks without rows, too:
+   * others wait for it.
+   */
+  async #waitForMore(): Promise<void> {
+    const { source, store, clock } = this.#options;
+    const more = source.waitForMore(this.#read);
+    if (this.#read > store.cursor) {
+      let cancel = () => {};
+      const idle = new Promise<void>((resolve) => {
+        cancel = clock.after(SAVE_EVERY_MS, resolve);
+      });
+      await Promise.race([more, this.#stopped, idle]);
+      cancel();
+      const isDue = clock.monotonicMs() - this.#savedAtMs >= SAVE_EVERY_MS;
+      if (isDue && !this.#isStopping) await this.#save([], this.#read);
+    }
+    await Promise.race([more, this.#stopped]);
+  }
+
+  async #save(writes: readonly ViewWrite[], cursor: number): Promise<void> {
+    const { source, store, clock } = this.#options;
+    await store.write({ writes, cursor });
+    await source.saveCursor(cursor);
+    this.#savedAtMs = clock.monotonicMs();
   }
 
   #decode(ticks: readonly Tick[]): ViewWrite[] {

@@ -319,6 +319,14 @@ Deno.test("ticks without projections move the stored cursor once a second at mos
   }
   assert.equal(reader.cursor, 30);
   assert.ok(saves.length >= 2 && saves.length <= 3, `${saves.length} saves`);
+  source.add(31, [{ ...presence("p/a", 1, "x.1") } as unknown as Json]);
+  await clock.advance(200);
+  source.add(32, []);
+  await clock.advance(200);
+  assert.deepEqual([reader.cursor, store.cursor], [32, 31]);
+  saves.length = 0;
+  for (let idle = 0; idle < 50; idle++) await clock.advance(100);
+  assert.deepEqual(saves, [32], "the last one too, though nothing comes behind it");
 });
 
 Deno.test("views are read after the last write of an ended Worker, not beside it", () =>
