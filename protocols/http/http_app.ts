@@ -69,6 +69,7 @@ const SECURITY_HEADERS: readonly (readonly [string, string])[] = [
 const EMPTY = new Uint8Array();
 const EMPTY_OBJECT = new TextEncoder().encode("{}");
 const UNKNOWN_REMOTE = "unknown";
+const PUBLIC = { type: "public" } as const;
 
 /** @throws {AssertionError} If a route has no policy or a policy no route. */
 export function createHttpApp(ports: HttpPorts): HttpApp {
@@ -118,7 +119,7 @@ class RoostHttpApp implements HttpApp {
     this.app.notFound((c) => {
       const isRead = c.req.method === "GET" || c.req.method === "HEAD";
       const isNobodys = isRead && !patterns.some(({ path }) => path.test(c.req.path));
-      return isNobodys ? this.#serve(c, fallback) : answerUnknown(c, patterns);
+      return isNobodys ? this.#serve(c, fallback) : this.#answerUnknown(c, patterns);
     });
     this.app.onError((fault, c) => this.#answerFault(fault, c.req.raw, c.req.path));
   }
@@ -214,6 +215,20 @@ class RoostHttpApp implements HttpApp {
     let response: Response;
     try {
       response = await this.#identified(c, route, (state) => rate = state);
+    } catch (fault) {
+      response = this.#answerFault(fault, c.req.raw, c.req.path);
+    }
+    return rate === undefined ? response : withRate(response, rate);
+  }
+
+  /** Asked of no route, it counts for the address, as every public route does. */
+  async #answerUnknown(c: Context<AppEnv>, patterns: readonly Pattern[]): Promise<Response> {
+    const remote = c.env?.remote ?? UNKNOWN_REMOTE;
+    let rate: BucketState | undefined;
+    let response: Response;
+    try {
+      await this.#guard.identify(c.req.raw, PUBLIC, remote, (state) => rate = state);
+      response = answerUnknown(c, patterns);
     } catch (fault) {
       response = this.#answerFault(fault, c.req.raw, c.req.path);
     }

@@ -274,6 +274,23 @@ Deno.test("429 and 503 say when to come again, on every route", async () => {
   }
 });
 
+Deno.test("what no route takes is told the rate, and bounded by it", async () => {
+  await using harness = await HttpHarness.start({ rate: { perSecond: 0.1, burst: 4 } });
+  const asked = [["PUT", "/api/v1/devices", 405], ["POST", "/api/v1/nothing", 404]] as const;
+  for (const [method, path, status] of [...asked, ...asked]) {
+    const answer = await harness.send(method, path);
+    assert.equal(answer.status, status, path);
+    assertRated(answer, path);
+    assert.equal(answer.headers.get("allow"), status === 405 ? "POST, GET, HEAD" : null);
+    await problemOf(answer, path);
+  }
+  const limited = await harness.send("PUT", "/api/v1/devices");
+  assert.equal(limited.status, 429);
+  assert.equal(limited.headers.get("retry-after"), "10");
+  assertRated(limited, "a fifth");
+  await problemOf(limited, "a fifth");
+});
+
 Deno.test("devices are told what callers are: parameters, rates, problems", async () => {
   await using harness = await HttpHarness.start({ postsPerSecondMax: 1 });
   await harness.provision();
