@@ -27,7 +27,8 @@ const FLAGS = [
 
 /** Runs in the page. A box that hides what does not fit cuts the texts in it; names may be long. */
 const CUT_TEXTS = `() => {
-  const whole = "time, .tag, .number, [role=columnheader], [role=tab], button, label, h1, h2, h3";
+  const whole = "time, .tag, .number, [role=columnheader], [role=tab], [role=status], button, " +
+    "label, h1, h2, h3";
   const cut = new Set();
   for (const element of document.querySelectorAll(whole)) {
     if (element.closest(".unseen") || !element.checkVisibility() || !element.innerText) continue;
