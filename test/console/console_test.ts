@@ -70,6 +70,20 @@ async function isClean(stage: TestConsole): Promise<void> {
   }
 }
 
+/** Bar and title stay in sight, one below the other, wherever a long page is scrolled to. */
+async function keepsItsHead(stage: TestConsole): Promise<void> {
+  for (const view of [{}, PHONE]) {
+    await using own = await stage.openAt("/cluster", view);
+    const { page } = own;
+    await page.locator(".partitions").waitFor();
+    await page.evaluate("scrollTo(0, document.documentElement.scrollHeight)");
+    await page.waitForFunction("scrollY > 200");
+    const bar = (await page.getByRole("region", { name: "Tools" }).boundingBox())!;
+    const head = (await page.locator(".page > .head").boundingBox())!;
+    assert.deepEqual([bar.y, head.y], [0, bar.height], JSON.stringify(view));
+  }
+}
+
 async function loadsFast(stage: TestConsole): Promise<void> {
   await using own = await stage.openAt("/");
   await own.page.goto("/");
@@ -110,15 +124,26 @@ async function survivesItsNode(stage: TestConsole): Promise<void> {
   await using own = await stage.openAt("/");
   const { page } = own;
   await page.getByText("Balanced").waitFor();
+  await using phone = await stage.openAt("/devices", PHONE);
+  await phone.page.locator(".rows .row").first().waitFor();
+  const lost = phone.page.locator("#content.lost .rows");
+  assert.equal(await lost.count(), 0);
   await stage.roost.kill();
   await page.locator(".stale").getByText("As of").waitFor();
+  await phone.page.getByRole("status").getByText(/^As of \d\d:\d\d:\d\d$/).waitFor();
+  await lost.waitFor();
+  const look = "getComputedStyle(document.querySelector('#content .rows')).filter";
+  assert.match(await phone.page.evaluate<string>(look), /grayscale/);
+  assert.deepEqual(await phone.cutTexts(), []);
   await stage.roost.start();
   await page.locator(".stale").waitFor({ state: "detached" });
+  await lost.waitFor({ state: "detached" });
 }
 
 const STEPS = [
   ["a person logs in, sees why not, and is led back after the session has ended", logsIn],
   ["no page has a finding of axe, a complaint of the browser, or text that is cut", isClean],
+  ["bar and title stay in sight on a long page", keepsItsHead],
   ["the first load stays under 400 KB", loadsFast],
   ["the palette finds pages and acts by keyboard alone", findsByKeyboard],
   ["devices are found by filters that stand in the address", findsDevices],
