@@ -106,6 +106,19 @@ export function enumValueOf(key: string): number | string {
   return /^(0|-?[1-9]\d{0,14})$/.test(key) ? Number(key) : key;
 }
 
+/** What the model calls a value of an enum or a bool; undefined: it has no name. */
+export function nameOf(dataType: DataType | undefined, value: unknown): string | undefined {
+  if (dataType?.type === "enum") {
+    const key = String(value);
+    return Object.hasOwn(dataType.specs, key) ? dataType.specs[key] || undefined : undefined;
+  }
+  if (dataType?.type !== "bool") return undefined;
+  const isTrue = value === true || value === 1;
+  if (!isTrue && value !== false && value !== 0) return undefined;
+  const names = dataType.specs ?? {};
+  return names[isTrue ? "1" : "0"] || names[String(isTrue)] || undefined;
+}
+
 /** A unit as it stands behind numbers. */
 export function unitOf(dataType: DataType | undefined): string {
   if (dataType === undefined) return "";
