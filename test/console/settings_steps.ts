@@ -1,5 +1,6 @@
 /** What an owner does in the settings. */
 import assert from "node:assert/strict";
+import { PHONE } from "../support/browser.ts";
 import type { TestConsole } from "../support/console.ts";
 import { OWNER_PASSWORD } from "../support/roost.ts";
 
@@ -132,4 +133,8 @@ export async function skipsSetup(stage: TestConsole): Promise<void> {
   await page.getByRole("button", { name: "Skip" }).click();
   await page.getByRole("heading", { name: "Overview" }).waitFor();
   assert.deepEqual(own.complaints, []);
+  await using phone = await stage.openAt("/setup", PHONE);
+  const word = phone.page.locator("pre").getByText("--demo", { exact: true });
+  const { height } = (await word.boundingBox())!;
+  assert.ok(height < 30, `a command breaks between words: ${height} px`);
 }
