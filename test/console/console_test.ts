@@ -126,6 +126,8 @@ async function survivesItsNode(stage: TestConsole): Promise<void> {
   await page.getByText("Balanced").waitFor();
   await using phone = await stage.openAt("/devices", PHONE);
   await phone.page.locator(".rows .row").first().waitFor();
+  await using device = await stage.openAt("/devices/pump/p-02", PHONE);
+  await device.page.getByRole("img", { name: /temperature: [1-9]/ }).waitFor();
   const lost = phone.page.locator("#content.lost .rows");
   assert.equal(await lost.count(), 0);
   await stage.roost.kill();
@@ -135,7 +137,15 @@ async function survivesItsNode(stage: TestConsole): Promise<void> {
   const look = "getComputedStyle(document.querySelector('#content .rows')).filter";
   assert.match(await phone.page.evaluate<string>(look), /grayscale/);
   assert.deepEqual(await phone.cutTexts(), []);
+  const icon = "getComputedStyle(document.querySelector('.feed .icon')).color";
+  const text = "getComputedStyle(document.querySelector('.feed .text')).color";
+  assert.equal(await phone.page.evaluate(icon), await phone.page.evaluate(text), "not as if live");
+  await device.page.locator(".stale .canvas canvas").first().waitFor();
+  assert.equal(await device.page.locator(".since:visible").count(), 1, "said once");
+  await device.page.getByRole("tab", { name: "Events" }).click();
+  await device.page.getByText("Check that Roost runs").waitFor();
   await stage.roost.start();
+  await device.page.getByRole("grid", { name: "Events" }).waitFor();
   await page.locator(".stale").waitFor({ state: "detached" });
   await lost.waitFor({ state: "detached" });
 }
