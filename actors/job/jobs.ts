@@ -260,7 +260,6 @@ export class Jobs {
       : { ...result as object, expiresAt: nowMs + file.keptMs };
     await this.#end(id, "done", {
       progress: 1,
-      detail: null, // What it was at when that was stored last, not what came of it.
       result: JSON.stringify(shown),
       ...(detail === undefined ? undefined : { detail }),
       ...(file === undefined ? undefined : {

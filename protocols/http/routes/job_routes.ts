@@ -46,7 +46,7 @@ const JOB = z.object({
   finishedAt: time("When it ended.").optional(),
   createdBy: z.string().openapi({ description: "Id of the user or key.", example: "u1" }),
   detail: z.string().optional().openapi({
-    description: "What it is at, or was when it ended early, for people.",
+    description: "What it is at, or was at last, for people.",
     example: "4 of 10 devices, 12000 points",
   }),
   result: z.record(z.string(), z.unknown()).optional().openapi({
