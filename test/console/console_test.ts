@@ -18,7 +18,7 @@ import {
 import { beginsAnew, copiesByHand, retriesDevice } from "./dialog_steps.ts";
 import { keepsGroups, viewsGroups } from "./group_steps.ts";
 import { sharesFeed } from "./live_steps.ts";
-import { seesMessages } from "./message_steps.ts";
+import { seesLongTimes, seesMessages } from "./message_steps.ts";
 import { survivesNaughtyStrings } from "./naughty_steps.ts";
 import { readsModelFaults, readsRefusals } from "./problem_steps.ts";
 import { breaksModel, guardsModel, writesModel } from "./product_steps.ts";
@@ -174,6 +174,7 @@ const STEPS = [
   ],
   ["events that come while one reads wait to be shown", seesEvents],
   ["messages are seen with their times, refused values with their reason", seesMessages],
+  ["times of lists are whole on a phone, however long", seesLongTimes],
   ["a product is made, and its model written in a form and as JSON", writesModel],
   ["breaking changes of a model are named, and an older one comes back", breaksModel],
   ["unsaved changes of a model, and those of others, are not lost by a click", guardsModel],

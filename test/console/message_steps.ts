@@ -6,6 +6,7 @@ import type { TestConsole } from "../support/console.ts";
 import { PHONE } from "../support/browser.ts";
 
 const DAY_MS = 86_400_000;
+const MINUTE_MS = 60_000;
 
 /** A message is seen with its times; a refused value with its reason; newer ones wait. */
 export async function seesMessages(stage: TestConsole): Promise<void> {
@@ -58,4 +59,17 @@ export async function seesMessages(stage: TestConsole): Promise<void> {
   await phone.page.reload();
   await phone.page.locator("time", { hasText: /^\d+月\d+日$/ }).first().waitFor();
   assert.deepEqual(await phone.cutTexts(), [], "older ones have their day");
+}
+
+/** "38 minutes ago" is about the longest that a list says of a time. */
+export async function seesLongTimes(stage: TestConsole): Promise<void> {
+  await using own = await stage.openAt("/", PHONE);
+  const { page } = own;
+  await page.clock.setSystemTime(systemClock.nowMs() + 38 * MINUTE_MS);
+  const device = "/devices/pump/p-01";
+  for (const path of ["/settings?tab=audit", `${device}?tab=events`, `${device}?tab=calls`]) {
+    await page.goto(path);
+    await page.locator(".rows time", { hasText: "minutes ago" }).first().waitFor();
+    assert.deepEqual(await own.cutTexts(), [], path);
+  }
 }
