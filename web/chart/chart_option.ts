@@ -117,6 +117,9 @@ function tipOf(points: readonly TipPoint[], unit: string): HTMLElement {
   return box;
 }
 
+/** Up to so many points each has a dot: of some within a moment the line alone is too short to be seen. */
+const DOTTED_MAX = 50;
+
 function seriesOf(each: ChartSeries, colours: ChartColours): Record<string, unknown>[] {
   const colour = colours.series(each.colour);
   const line = {
@@ -125,7 +128,7 @@ function seriesOf(each: ChartSeries, colours: ChartColours): Record<string, unkn
     type: "line",
     data: each.points,
     step: each.isStep ? "end" : false,
-    showSymbol: each.points.length < 3,
+    showSymbol: each.points.length <= DOTTED_MAX,
     symbolSize: 5,
     connectNulls: false,
     lineStyle: { width: 1.75, color: colour },
